@@ -1,0 +1,17 @@
+//! Data protection for cloud workloads.
+
+pub mod budget;
+pub mod cloud;
+pub mod env;
+mod error;
+pub mod format;
+pub mod id;
+mod point;
+pub mod store;
+#[cfg(feature = "testkit")]
+pub mod testkit;
+mod time;
+
+pub use error::{Error, Kind, Result};
+pub use point::{ListedPoint, PointDisk, PointSummary, RecoveryPoint};
+pub use time::Timestamp;

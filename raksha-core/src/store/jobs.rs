@@ -1,0 +1,172 @@
+//! Jobs and runs, and where they are kept.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::cloud::{Consistency, DiskId, Selection, Temporary};
+use crate::error::Result;
+use crate::id::{JobId, PointId, ProjectId, RunId};
+use crate::time::Timestamp;
+
+/// What to protect, and how. Belongs to a project.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BackupJob {
+    /// Its id.
+    pub id: JobId,
+    /// Who owns it.
+    pub project: ProjectId,
+    /// What its owner calls it; unique within the project.
+    pub name: String,
+    /// The servers.
+    pub servers: Selection,
+    /// The consistency demanded.
+    pub consistency: Consistency,
+    /// What to do with a run that reached less.
+    pub if_not_reached: IfNotReached,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// What to do when the consistency demanded is not reached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IfNotReached {
+    /// Keep the point; its ledger says what was reached.
+    #[default]
+    Mark,
+    /// Fail the run and keep no point.
+    Refuse,
+}
+
+/// One execution of a job. Leaves at most one recovery point.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BackupRun {
+    /// Its id.
+    pub id: RunId,
+    /// The job.
+    pub job: JobId,
+    /// The job's owner.
+    pub project: ProjectId,
+    /// When it began.
+    pub started: Timestamp,
+    /// Where it stands.
+    pub state: RunState,
+    /// Bytes so far, over all disks.
+    pub counts: RunCounts,
+    /// The same for each disk.
+    #[serde(default)]
+    pub disks: Vec<DiskProgress>,
+}
+
+/// Where a run stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// It is under way.
+    Running,
+    /// It has ended.
+    Ended {
+        /// When.
+        at: Timestamp,
+        /// How.
+        outcome: RunOutcome,
+    },
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunOutcome {
+    /// There is a recovery point.
+    Succeeded {
+        /// It.
+        point: PointId,
+    },
+    /// There is none, and this is why.
+    Failed {
+        /// The error, in one line.
+        error: String,
+    },
+    /// There is none, because somebody asked to stop.
+    Cancelled,
+}
+
+/// Bytes of a run or of one of its disks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunCounts {
+    /// The size of the disks, holes included.
+    pub logical_bytes: u64,
+    /// Bytes read from the disks.
+    pub read_bytes: u64,
+    /// Bytes read that the repository did not have, before compression.
+    pub new_bytes: u64,
+    /// Bytes that they take in the target, compressed and sealed, trees included.
+    pub stored_bytes: u64,
+}
+
+impl std::ops::AddAssign for RunCounts {
+    fn add_assign(&mut self, other: Self) {
+        let Self {
+            logical_bytes,
+            read_bytes,
+            new_bytes,
+            stored_bytes,
+        } = other;
+        self.logical_bytes += logical_bytes;
+        self.read_bytes += read_bytes;
+        self.new_bytes += new_bytes;
+        self.stored_bytes += stored_bytes;
+    }
+}
+
+/// Bytes of one disk of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DiskProgress {
+    /// The disk.
+    pub disk: DiskId,
+    /// Its bytes.
+    pub counts: RunCounts,
+}
+
+/// Keeps jobs, runs, and the temporaries that runs have in the cloud. It holds no data that a restore needs.
+///
+/// # Contract
+/// - What a call stored is durable when it returns, and visible to every process that shares the store.
+/// - A project sees only what is its own: an id of another project is [`Kind::NotFound`](crate::Kind::NotFound), as if it did not exist.
+#[async_trait]
+pub trait JobStore: Send + Sync + fmt::Debug {
+    /// Stores a new job. [`Kind::AlreadyExists`](crate::Kind::AlreadyExists) if the project has one of that name or the id is taken.
+    async fn create_job(&self, job: &BackupJob) -> Result<()>;
+
+    /// The job with this id.
+    async fn job(&self, project: &ProjectId, id: JobId) -> Result<BackupJob>;
+
+    /// All jobs of a project, in the order of their names.
+    async fn jobs(&self, project: &ProjectId) -> Result<Vec<BackupJob>>;
+
+    /// Removes a job; its runs stay listed. [`Kind::Conflict`](crate::Kind::Conflict) while one of its runs is under way.
+    async fn delete_job(&self, project: &ProjectId, id: JobId) -> Result<()>;
+
+    /// Stores a new run. [`Kind::AlreadyExists`](crate::Kind::AlreadyExists) if the id is taken, [`Kind::NotFound`](crate::Kind::NotFound) if the project has no such job.
+    async fn create_run(&self, run: &BackupRun) -> Result<()>;
+
+    /// Replaces what is known of a run. [`Kind::Conflict`](crate::Kind::Conflict) if it has ended already.
+    async fn update_run(&self, run: &BackupRun) -> Result<()>;
+
+    /// The run with this id.
+    async fn run(&self, project: &ProjectId, id: RunId) -> Result<BackupRun>;
+
+    /// All runs of a project or of one of its jobs, the newest first.
+    async fn runs(&self, project: &ProjectId, job: Option<JobId>) -> Result<Vec<BackupRun>>;
+
+    /// Notes a temporary of an owner (a run or restore, by its id); the same marker again replaces what was noted.
+    async fn record_temporary(&self, owner: &str, temporary: &Temporary) -> Result<()>;
+
+    /// Forgets a temporary. Unknown ones are fine.
+    async fn forget_temporary(&self, owner: &str, marker: &str) -> Result<()>;
+
+    /// The temporaries of one owner or of all, with their owners, in the order in which they were first noted.
+    async fn temporaries(&self, owner: Option<&str>) -> Result<Vec<(String, Temporary)>>;
+}

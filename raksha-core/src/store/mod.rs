@@ -1,0 +1,16 @@
+//! What a target holds, as traits: chunks, the order of commits, and (beside them) jobs.
+//!
+//! The [repository](crate::repository) implements [`ChunkStore`] over any `object_store::ObjectStore`, and
+//! [`ObjectCatalog`] is a [`ManifestCatalog`] over any that creates objects atomically.
+
+mod catalog;
+mod chunks;
+mod jobs;
+mod object_catalog;
+
+pub use catalog::{Appended, ManifestCatalog};
+pub use chunks::{Chunk, ChunkNamer, ChunkSource, ChunkStore, Role, Stored};
+pub use jobs::{
+    BackupJob, BackupRun, DiskProgress, IfNotReached, JobStore, RunCounts, RunOutcome, RunState,
+};
+pub use object_catalog::ObjectCatalog;

@@ -1,0 +1,79 @@
+//! The commit log as objects, for targets that create an object atomically.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+
+use super::{Appended, ManifestCatalog};
+use crate::error::{Error, Result};
+
+/// Entries under way at once while reading.
+const READ_AHEAD: usize = 16;
+
+/// A [`ManifestCatalog`] over any object store whose [`PutMode::Create`] lets exactly one creator of a name win.
+///
+/// Not every store that accepts `PutMode::Create` keeps that promise: probe it with racing writers before you rely on it.
+#[derive(Debug, Clone)]
+pub struct ObjectCatalog {
+    objects: Arc<dyn ObjectStore>,
+}
+
+impl ObjectCatalog {
+    /// Keeps entries as `log/<number>` in `objects`.
+    pub fn new(objects: Arc<dyn ObjectStore>) -> Self {
+        Self { objects }
+    }
+
+    /// The name of entry `number`: 20 digits, so that names sort as numbers do.
+    pub fn location(number: u64) -> Path {
+        Path::from(format!("log/{number:020}"))
+    }
+
+    async fn entry(&self, number: u64) -> Result<Option<Bytes>> {
+        let location = Self::location(number);
+        let got = match self.objects.get(&location).await {
+            Ok(got) => got.bytes().await,
+            Err(e) => Err(e),
+        };
+        match got {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(e) => Err(Error::object("read log", &location, e)),
+        }
+    }
+}
+
+#[async_trait]
+impl ManifestCatalog for ObjectCatalog {
+    async fn append(&self, number: u64, entry: Bytes) -> Result<Appended> {
+        let location = Self::location(number);
+        let create = PutOptions::from(PutMode::Create);
+        match self.objects.put_opts(&location, entry.into(), create).await {
+            Ok(_) => Ok(Appended::Done),
+            Err(
+                object_store::Error::AlreadyExists { .. }
+                | object_store::Error::Precondition { .. },
+            ) => Ok(Appended::Taken),
+            Err(e) => Err(Error::object("append to log", &location, e)),
+        }
+    }
+
+    async fn read(&self, number: u64, limit: usize) -> Result<Vec<Bytes>> {
+        let last = number.saturating_add(limit as u64);
+        let mut entries = Vec::new();
+        let mut fetches = stream::iter(number..last)
+            .map(|n| self.entry(n))
+            .buffered(READ_AHEAD.min(limit.max(1)));
+        while let Some(entry) = fetches.next().await {
+            match entry? {
+                Some(bytes) => entries.push(bytes),
+                None => break,
+            }
+        }
+        Ok(entries)
+    }
+}
