@@ -16,15 +16,26 @@
 //! ```
 
 mod address;
+mod credentials;
 mod directory;
 mod layers;
 mod open;
+#[cfg(feature = "s3")]
+mod s3;
+#[cfg(feature = "swift")]
+mod swift;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+mod validate;
 
+pub use credentials::Credentials;
 pub use directory::Directory;
 pub use layers::{
     GuardOptions, Guarded, Metrics, MetricsSnapshot, Observer, Operation, OperationCounts, Refusal,
     RequestEvent, RetryOptions, Timeouts,
 };
 pub use open::{OpenOptions, OpenedTarget, TargetCapabilities, open};
+pub use validate::{
+    Check, Lag, LogPlace, Outcome, Race, Speed, ValidateOptions, Validation, creates_atomically,
+    validate, validate_target,
+};
