@@ -18,8 +18,11 @@ use crate::layers::Refusal;
 /// Requests under way at once where each deletes one object.
 const SINGLE_AT_ONCE: usize = 10;
 
-/// Objects that are looked at together.
-const BATCH: usize = 1000;
+/// Objects that one request deletes at most: Swift takes them nearly in turn, so that more would only take longer ...
+const BATCH: usize = 100;
+
+/// ... and requests for many that are under way at once.
+const BATCHES_AT_ONCE: usize = 4;
 
 impl Inner {
     /// Deletes objects, which need not be there.
@@ -30,10 +33,11 @@ impl Inner {
         let batch = self.limits.deletes.unwrap_or(BATCH).min(BATCH);
         locations
             .ready_chunks(batch)
-            .then(move |batch| {
+            .map(move |batch| {
                 let inner = Arc::clone(&self);
                 async move { stream::iter(inner.delete(batch).await) }
             })
+            .buffered(BATCHES_AT_ONCE)
             .flatten()
             .boxed()
     }

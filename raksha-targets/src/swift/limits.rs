@@ -63,7 +63,10 @@ impl Limits {
             page: number("/swift/container_listing_limit")
                 .unwrap_or(common.page)
                 .max(1),
-            segments: (info.get("slo")).map(|_| count("/slo/max_manifest_segments", 1000)),
+            // The RADOS Gateway has large objects too, but lists them with the size of their manifest, so that sizes would be wrong. It
+            // tells no smallest segment; Swift always does.
+            segments: number("/slo/min_segment_size")
+                .map(|_| count("/slo/max_manifest_segments", 1000)),
             deletes: (info.get("bulk_delete"))
                 .map(|_| count("/bulk_delete/max_deletes_per_request", DELETES)),
         }
@@ -83,12 +86,14 @@ mod tests {
     fn limits_are_read_and_missing_ones_are_the_common_ones() {
         let info = serde_json::json!({
             "swift": {"max_file_size": 1000, "container_listing_limit": 7},
-            "slo": {"max_manifest_segments": 3},
+            "slo": {"max_manifest_segments": 3, "min_segment_size": 1},
             "bulk_delete": {},
         });
         let limits = Limits::read(&info);
         assert_eq!((limits.largest_put, limits.page), (1000, 7));
         assert_eq!((limits.segments, limits.deletes), (Some(3), Some(1000)));
+        let gateway = serde_json::json!({"slo": {"max_manifest_segments": 1000}});
+        assert_eq!(Limits::read(&gateway).segments, None);
         assert_eq!(Limits::read(&serde_json::json!([])), Limits::default());
     }
 }

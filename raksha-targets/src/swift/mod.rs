@@ -11,6 +11,8 @@ mod delete;
 mod limits;
 mod listing;
 mod store;
+#[cfg(test)]
+mod tests;
 mod tokens;
 mod upload;
 
