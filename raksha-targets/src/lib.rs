@@ -16,6 +16,8 @@
 //! ```
 
 mod address;
+#[cfg(any(feature = "s3", feature = "swift"))]
+mod ca;
 mod credentials;
 mod directory;
 mod layers;

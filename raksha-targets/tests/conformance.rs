@@ -28,6 +28,28 @@ async fn directory() {
     );
 }
 
+/// object_store's own suite: what it expects of its own implementations, it may expect of ours.
+#[tokio::test(flavor = "multi_thread")]
+async fn directory_as_object_store_wants_it() {
+    use object_store::integration;
+    let home = tempfile::tempdir().unwrap();
+    let options = OpenOptions::default();
+    let target = open(home.path().to_str().unwrap(), &options).await.unwrap();
+    let objects = &target.objects;
+    integration::put_get_delete_list(objects).await;
+    integration::stream_get(objects).await;
+    integration::list_uses_directories_correctly(objects).await;
+    integration::list_with_delimiter(objects).await;
+    integration::list_with_offset_exclusivity(objects).await;
+    integration::rename_and_copy(objects).await;
+    integration::copy_if_not_exists(objects).await;
+    integration::copy_rename_nonexistent_object(objects).await;
+    integration::multipart_out_of_order(objects).await;
+    // These leave objects behind.
+    integration::get_opts(objects).await;
+    integration::put_opts(objects, false).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[allow(clippy::print_stdout)] // the report is what an operator runs this for
 async fn named_in_the_environment() {

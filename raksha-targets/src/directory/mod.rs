@@ -376,8 +376,9 @@ fn refuse_attributes(attributes: &Attributes) -> object_store::Result<()> {
 }
 
 fn unsupported(what: &str) -> object_store::Error {
-    object_store::Error::NotSupported {
-        source: format!("a directory does not offer {what}").into(),
+    object_store::Error::NotImplemented {
+        operation: what.into(),
+        implementer: "a directory".into(),
     }
 }
 

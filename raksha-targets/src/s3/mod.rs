@@ -13,6 +13,7 @@ use object_store::{Certificate, ClientOptions, ObjectStore, RetryConfig};
 use raksha_core::{Error, Kind, Result};
 
 use crate::address::{Address, invalid};
+use crate::ca;
 use crate::credentials::Credentials;
 use crate::layers::GuardOptions;
 use crate::open::{OpenOptions, OpenedTarget, TargetCapabilities};
@@ -136,15 +137,54 @@ pub(crate) async fn open(
 }
 
 async fn certificates(file: &str) -> Result<Vec<Certificate>> {
-    let path = file.to_owned();
-    let read = tokio::task::spawn_blocking(move || std::fs::read(path)).await;
-    let pem = read
-        .map_err(std::io::Error::other)
-        .flatten()
-        .map_err(|e| Error::io(OPEN, e).with("ca", file))?;
-    Certificate::from_pem_bundle(&pem).map_err(|e| {
-        invalid("this file holds no PEM certificates")
-            .with("ca", file)
-            .caused_by(e)
-    })
+    let pem = ca::read(file).await?;
+    Certificate::from_pem_bundle(&pem).map_err(|e| ca::unfit(file).caused_by(e))
+}
+
+#[cfg(test)]
+mod tests {
+    use raksha_core::cloud::SecretText;
+
+    use super::*;
+
+    /// Opens with made-up keys and no patience.
+    async fn refusal(address: &str) -> Error {
+        let keys = Credentials::Keys {
+            access_key: "id".into(),
+            secret_key: SecretText::new("geheim"),
+            session_token: Some(SecretText::new("geheim")),
+        };
+        let options = OpenOptions::default()
+            .credentials(keys)
+            .guard(GuardOptions::default());
+        let error = crate::open(address, &options).await.unwrap_err();
+        assert!(
+            !format!("{error} {options:?}").contains("geheim"),
+            "{error}"
+        );
+        error
+    }
+
+    #[tokio::test]
+    async fn what_does_not_fit_is_refused_and_what_does_is_tried() {
+        for (address, reason) in [
+            ("s3://bucket?endpoint=http://127.0.0.1:1", "allow_http=true"),
+            ("s3://?region=x", "bucket is missing"),
+            ("s3://bucket:80/", "option"),
+            ("s3://bucket?colour=red", "virtual_host"),
+            ("s3://bucket?ca=/dev/null", "no PEM"),
+        ] {
+            let error = refusal(address).await;
+            assert_eq!(error.kind(), Kind::Invalid, "{address}: {error}");
+            assert!(error.to_string().contains(reason), "{address}: {error}");
+        }
+        // Nobody listens on port 1; with TLS or without, that is an answer and no panic.
+        for address in [
+            "s3://bucket/some/prefix?endpoint=https://127.0.0.1:1",
+            "s3://bucket?endpoint=http://127.0.0.1:1&allow_http=true&virtual_host=true",
+        ] {
+            let error = refusal(address).await;
+            assert_eq!(error.kind(), Kind::Unavailable, "{address}: {error}");
+        }
+    }
 }

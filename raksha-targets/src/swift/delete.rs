@@ -101,7 +101,7 @@ impl Inner {
                 errors
             }
             _ => {
-                let deletes = locations.to_vec().into_iter().map(|location| async move {
+                let deletes = locations.iter().cloned().map(|location| async move {
                     let done = self.delete_one(container, &location).await;
                     (location, done)
                 });

@@ -27,6 +27,7 @@ use raksha_core::{Error, Kind, Result};
 use reqwest::{Certificate, Client};
 
 use crate::address::{Address, invalid};
+use crate::ca;
 use crate::credentials::Credentials;
 use crate::layers::GuardOptions;
 use crate::open::{OpenOptions, OpenedTarget, TargetCapabilities};
@@ -146,17 +147,9 @@ async fn http_client(ca: Option<&str>) -> Result<Client> {
         .pool_idle_timeout(Duration::from_secs(30))
         .redirect(reqwest::redirect::Policy::none());
     if let Some(file) = ca {
-        let path = file.to_owned();
-        let read = tokio::task::spawn_blocking(move || std::fs::read(path)).await;
-        let pem = read
-            .map_err(std::io::Error::other)
-            .flatten()
-            .map_err(|e| Error::io(OPEN, e).with("ca", file))?;
-        let certificates = Certificate::from_pem_bundle(&pem).map_err(|e| {
-            invalid("this file holds no PEM certificates")
-                .with("ca", file)
-                .caused_by(e)
-        })?;
+        let pem = ca::read(file).await?;
+        let certificates =
+            Certificate::from_pem_bundle(&pem).map_err(|e| ca::unfit(file).caused_by(e))?;
         for certificate in certificates {
             builder = builder.add_root_certificate(certificate);
         }

@@ -192,8 +192,9 @@ fn invalid_range(source: impl std::error::Error + Send + Sync + 'static) -> Erro
 }
 
 fn unsupported(what: &str) -> Error {
-    Error::NotSupported {
-        source: format!("Swift does not offer {what}").into(),
+    Error::NotImplemented {
+        operation: what.into(),
+        implementer: "Swift".into(),
     }
 }
 
