@@ -59,8 +59,8 @@ impl OpenOptions {
     }
 }
 
-/// What a target declares about itself. [`validate`](crate::validate()) finds out whether that is so.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What a target declares about itself. [`validate`](crate::validate()) finds out whether that is so. The default is to declare nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TargetCapabilities {
     /// Of several creators of one name exactly one wins: then the commit log may lie in the target.
@@ -118,7 +118,8 @@ impl OpenedTarget {
         }
     }
 
-    pub(crate) fn guarded(
+    /// A target of one's own: `objects` behind the policies of `guard`.
+    pub fn new(
         objects: Arc<dyn ObjectStore>,
         capabilities: TargetCapabilities,
         description: String,
@@ -219,7 +220,7 @@ async fn open_directory(
         multipart: true,
     };
     let objects = Arc::new(directory);
-    Ok(OpenedTarget::guarded(
+    Ok(OpenedTarget::new(
         objects,
         capabilities,
         description,
@@ -249,7 +250,7 @@ fn open_memory(
     };
     let objects = Arc::new(InMemory::new());
     let description = "memory of this process".to_owned();
-    Ok(OpenedTarget::guarded(
+    Ok(OpenedTarget::new(
         objects,
         capabilities,
         description,

@@ -1,8 +1,13 @@
 //! Every target that needs no service keeps what it declares. Those that need one are named by address in
 //! `RAKSHA_TARGETS`, separated by blanks, with their credentials in the environment; see `tests/lab`.
 
-use raksha_targets::testkit::conformance;
-use raksha_targets::{OpenOptions, ValidateOptions, open, validate};
+use std::sync::Arc;
+
+use raksha_core::env::Env;
+use raksha_targets::testkit::{Faults, Faulty, conformance};
+use raksha_targets::{
+    GuardOptions, OpenOptions, OpenedTarget, ValidateOptions, creates_atomically, open, validate,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn memory() {
@@ -26,6 +31,29 @@ async fn directory() {
         [".raksha-staging"],
         "a validation leaves nothing behind"
     );
+}
+
+/// A target in memory that declares all and misbehaves.
+#[allow(clippy::unwrap_used)] // part of a test
+async fn misbehaving(faults: Faults) -> Result<(), String> {
+    let memory = open("memory:", &OpenOptions::default()).await.unwrap();
+    let faulty = Arc::new(Faulty::new(memory.objects, faults, 7));
+    let (guard, env) = (GuardOptions::default(), Env::system());
+    let target = OpenedTarget::new(faulty, memory.capabilities, "a liar".into(), guard, &env);
+    let atomic = creates_atomically(&target, &env, 30).await.unwrap();
+    assert_eq!(atomic, faults.racy_create == 0);
+    conformance::run(&target).await.map(drop)
+}
+
+#[tokio::test]
+async fn who_does_not_keep_a_promise_is_found_out() {
+    misbehaving(Faults::default()).await.unwrap();
+    let racy = Faults {
+        racy_create: 1000,
+        ..Faults::default()
+    };
+    let report = misbehaving(racy).await.unwrap_err();
+    assert!(report.contains("must lie in a SQL catalog"), "{report}");
 }
 
 /// object_store's own suite: what it expects of its own implementations, it may expect of ours.

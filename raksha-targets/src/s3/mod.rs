@@ -128,7 +128,7 @@ pub(crate) async fn open(
         largest_put: LARGEST_PUT,
         multipart: true,
     };
-    let target = OpenedTarget::guarded(objects, capabilities, description, guard, &options.env);
+    let target = OpenedTarget::new(objects, capabilities, description, guard, &options.env);
     // Whether the bucket is there and the credentials are right is better known now than in the middle of a backup.
     if let Some(Err(e)) = target.objects.list(None).next().await {
         return Err(Error::object(OPEN, &Path::from(bucket), e).with("target", target.description));

@@ -114,7 +114,7 @@ pub(crate) async fn open(
         false => Arc::new(PrefixStore::new(swift, prefix)),
     };
     let env = &options.env;
-    Ok(OpenedTarget::guarded(
+    Ok(OpenedTarget::new(
         objects,
         capabilities,
         description,
