@@ -1,0 +1,84 @@
+//! Adding and removing keys: no data is touched, since every slot wraps the same master key.
+
+use object_store::{ObjectStoreExt, PutMode, PutOptions};
+
+use super::entry::Action;
+use super::handle::Repository;
+use super::keys::{self, Secret};
+use super::names::KEYS;
+use super::verify::{get, list};
+use crate::error::{Error, Kind, Result};
+
+impl Repository {
+    /// The names of the key slots.
+    pub async fn key_slots(&self) -> Result<Vec<String>> {
+        let locations = list(&*self.shared.target.objects, KEYS).await?;
+        let names = locations.iter().filter_map(|l| l.filename().map(str::to_owned));
+        Ok(names.collect())
+    }
+
+    /// Adds a slot that `secret` opens. `current` is a secret that opens the repository: the master key is not kept in memory.
+    ///
+    /// # Errors
+    /// [`Kind::AlreadyExists`] if there is a slot of that name, [`Kind::Invalid`] for a name that is no plain word, [`Kind::WrongKey`] if `current` opens nothing.
+    pub async fn add_key(&self, slot: &str, secret: &Secret, current: &Secret, who: &str) -> Result<()> {
+        let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if slot.is_empty() || slot.len() > 64 || !slot.chars().all(word) || slot.starts_with('.') {
+            return Err(Error::new(
+                Kind::Invalid,
+                "add key",
+                "a slot's name has 1 to 64 letters, digits, '-', '_' and '.', and does not begin with '.'",
+            )
+            .with("slot", slot));
+        }
+        let shared = &self.shared;
+        let master = super::open::open_slots(&shared.target, current, &shared.id).await?;
+        let bytes = keys::new_slot(&master, secret, &shared.id, slot, &shared.env, &shared.slot_cost)?;
+        let location = keys::slot_location(slot);
+        let create = PutOptions::from(PutMode::Create);
+        let put = shared.target.objects.put_opts(&location, bytes.into(), create).await;
+        put.map_err(|e| Error::object("add key", &location, e))?;
+        self.note_keys(slot, true, who).await
+    }
+
+    /// Removes a slot. Whoever copied it before and knows its secret can still open the copy: a repository whose key is known to the wrong people
+    /// has to be made anew.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] if there is no such slot, [`Kind::Denied`] if it is the last one that can be opened with `current`.
+    pub async fn remove_key(&self, slot: &str, current: &Secret, who: &str) -> Result<()> {
+        let shared = &self.shared;
+        let removed = keys::slot_location(slot);
+        let slots = list(&*shared.target.objects, KEYS).await?;
+        if !slots.contains(&removed) {
+            return Err(Error::new(Kind::NotFound, "remove key", "there is no such slot").with("slot", slot));
+        }
+        let mut opens_another = false;
+        for location in slots.iter().filter(|l| **l != removed) {
+            let bytes = get(&*shared.target.objects, location).await?;
+            let name = location.filename().unwrap_or_default();
+            opens_another |= matches!(keys::open_slot(&bytes, current, &shared.id, name), Ok(Some(_)));
+        }
+        if !opens_another {
+            return Err(Error::new(
+                Kind::Denied,
+                "remove key",
+                "the key given opens no other slot: add one that it opens first, or nobody could open the repository again",
+            )
+            .with("slot", slot));
+        }
+        let deleted = shared.target.objects.delete(&removed).await;
+        deleted.map_err(|e| Error::object("remove key", &removed, e))?;
+        self.note_keys(slot, false, who).await
+    }
+
+    async fn note_keys(&self, slot: &str, added: bool, who: &str) -> Result<()> {
+        let by = self.shared.seal_text(who)?;
+        self.append(|| Action::KeysChanged {
+            slot: slot.to_owned(),
+            added,
+            by: by.clone(),
+        })
+        .await
+    }
+}
