@@ -7,6 +7,7 @@ mod error;
 pub mod format;
 pub mod id;
 mod point;
+pub mod repository;
 pub mod store;
 #[cfg(feature = "testkit")]
 pub mod testkit;
