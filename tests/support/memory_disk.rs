@@ -33,7 +33,9 @@ impl DiskReader for MemoryDisk {
         let mut at = range.start;
         while at < range.end {
             let end = (at / 4096 * 4096 + 4096).min(range.end);
-            let zero = self.bytes[at as usize..end as usize].iter().all(|b| *b == 0);
+            let zero = self.bytes[at as usize..end as usize]
+                .iter()
+                .all(|b| *b == 0);
             let kind = match zero && self.tells_holes {
                 true => ExtentKind::Hole,
                 false => ExtentKind::Data,
@@ -53,7 +55,9 @@ impl DiskReader for MemoryDisk {
     async fn read_at(&self, offset: u64, mut buffer: BytesMut) -> Result<BytesMut> {
         let start = offset as usize;
         let Some(found) = self.bytes.get(start..start + buffer.len()) else {
-            return Err(Error::new(Kind::Invalid, "read disk", "beyond the end").with("offset", offset));
+            return Err(
+                Error::new(Kind::Invalid, "read disk", "beyond the end").with("offset", offset)
+            );
         };
         buffer.copy_from_slice(found);
         Ok(buffer)
@@ -85,7 +89,10 @@ impl MemorySink {
     fn put(&self, range: Range<u64>, data: impl Fn(usize) -> u8) {
         let mut bytes = self.bytes.lock().unwrap();
         let place = &mut bytes[range.start as usize..range.end as usize];
-        place.iter_mut().enumerate().for_each(|(i, byte)| *byte = data(i));
+        place
+            .iter_mut()
+            .enumerate()
+            .for_each(|(i, byte)| *byte = data(i));
     }
 }
 

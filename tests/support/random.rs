@@ -14,7 +14,10 @@ impl Random {
     pub fn announced(test: &str) -> Self {
         let seed = match std::env::var("RAKSHA_SEED") {
             Ok(text) => text.parse().expect("RAKSHA_SEED must be a number"),
-            Err(_) => u64::from(std::process::id()) << 20 ^ std::time::Instant::now().elapsed().as_nanos() as u64,
+            Err(_) => {
+                u64::from(std::process::id()) << 20
+                    ^ std::time::Instant::now().elapsed().as_nanos() as u64
+            }
         };
         println!("{test}: RAKSHA_SEED={seed}");
         Self(seed)

@@ -4,7 +4,7 @@
 //! live out of packs that are mostly garbage; retire; and only then, judged by a log folded after listing, delete. A crash between any two
 //! leaves at worst objects that the next collection deletes. Writers never wait for it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,9 +13,12 @@ use object_store::path::Path;
 
 use super::entry::{Action, Purpose};
 use super::fold::State;
-use super::lookup::Marks;
+use super::lookup::{Marks, PackUsage, View};
+use super::merging::merge_indexes;
 use super::names::{ObjectKind, PackName, StoredName};
 use super::reach;
+use super::reader::PlainSource;
+use super::rewrite::copy_live;
 use super::session::Session;
 use super::shared::Shared;
 use crate::error::{Error, Kind, Result};
@@ -77,11 +80,10 @@ pub(crate) async fn collect(shared: &Arc<Shared>, options: &CollectOptions) -> R
     let mut done = Collected::default();
     if options.dry_run {
         let state = shared.refresh().await?;
-        let mut marks = shared.lookup.marks();
-        mark(shared, &state, &mut marks, &mut HashSet::new()).await?;
-        let plan = Plan::make(shared, &state, &marks, options);
+        let marking = Marking::of(shared, &state).await?;
+        let plan = Plan::make(shared, &state, &marking, options).await?;
         done.retired_packs = plan.retire.len() as u64;
-        done.retired_bytes = plan.retire.iter().filter_map(|p| state.packs.get(p)).map(|p| p.bytes).sum();
+        done.retired_bytes = plan.bytes(&state);
         done.rewritten_packs = plan.rewrite.len() as u64;
         done.live_bytes = state.packs.values().map(|p| p.bytes).sum::<u64>() - done.retired_bytes;
         return Ok(done);
@@ -90,13 +92,21 @@ pub(crate) async fn collect(shared: &Arc<Shared>, options: &CollectOptions) -> R
         done.fenced = fence(shared, silence, &options.who).await?;
     }
     let session = Session::open(Arc::clone(shared), Purpose::Collect, &[], &options.who).await?;
+    let session = Arc::new(session);
     let outcome = collect_in(&session, options, &mut done).await;
     let closed = session.close().await;
     outcome.and(closed)?;
     if options.delete {
         sweep(shared, &mut done).await?;
     }
-    done.live_bytes = shared.log.seen().await.packs.values().map(|p| p.bytes).sum();
+    done.live_bytes = shared
+        .log
+        .seen()
+        .await
+        .packs
+        .values()
+        .map(|p| p.bytes)
+        .sum();
     Ok(done)
 }
 
@@ -104,7 +114,10 @@ pub(crate) async fn collect(shared: &Arc<Shared>, options: &CollectOptions) -> R
 async fn fence(shared: &Arc<Shared>, silence: Duration, who: &str) -> Result<Vec<SessionId>> {
     let state = shared.refresh().await?;
     let now = shared.env.now();
-    let silent = state.sessions.iter().filter(|(_, s)| now.since(s.seen) > silence);
+    let silent = state
+        .sessions
+        .iter()
+        .filter(|(_, s)| now.since(s.seen) > silence);
     let silent: Vec<SessionId> = silent.map(|(id, _)| *id).collect();
     let mut fenced = Vec::new();
     for id in silent {
@@ -117,49 +130,118 @@ async fn fence(shared: &Arc<Shared>, silence: Duration, who: &str) -> Result<Vec
     Ok(fenced)
 }
 
-/// Marks, rewrites and retires within an open session.
-async fn collect_in(session: &Session, options: &CollectOptions, done: &mut Collected) -> Result<()> {
+/// Marks, rewrites, retires and tidies up within an open session.
+async fn collect_in(
+    session: &Arc<Session>,
+    options: &CollectOptions,
+    done: &mut Collected,
+) -> Result<()> {
     let shared = &session.shared;
-    let mut marked = HashSet::new();
-    let mut marks = shared.lookup.marks();
     let mut state = shared.refresh().await?;
-    mark(shared, &state, &mut marks, &mut marked).await?;
-    let mut plan = Plan::make(shared, &state, &marks, options);
-
-    let copies = super::rewrite::copy_live(session, &plan.rewrite, &marks).await?;
+    let mut marking = Marking::of(shared, &state).await?;
+    let mut plan = Plan::make(shared, &state, &marking, options).await?;
+    let copies = copy_live(session, &plan.rewrite, &marking).await?;
     done.copied_bytes = copies.bytes;
-
     loop {
-        // Whoever committed since may need what was garbage a moment ago.
-        mark(shared, &state, &mut marks, &mut marked).await?;
-        let needed = shared.lookup.marked_packs(&marks);
-        plan.retire.retain(|pack| {
-            state.packs.contains_key(pack)
-                && needed.get(pack).is_none_or(|chunks| chunks.iter().all(|id| copies.holds(pack, id)))
-        });
+        plan.retire = copies
+            .still_garbage(shared, &state, &marking, plan.retire)
+            .await?;
         if plan.retire.is_empty() {
-            return Ok(());
+            break;
         }
+        // As far as the log was folded when the marks were made.
         let checked = state.next;
-        let retire = session
-            .append(|_| {
-                Ok(Action::PacksRetired {
-                    packs: plan.retire.clone(),
-                    checked,
-                })
+        let retire = session.append(|_| {
+            Ok(Action::PacksRetired {
+                packs: plan.retire.clone(),
+                checked,
             })
-            .await;
-        match retire {
+        });
+        match retire.await {
             Ok((_, after)) => {
-                let bytes = plan.retire.iter().filter_map(|p| state.packs.get(p)).map(|p| p.bytes);
-                done.retired_bytes = bytes.sum();
+                done.retired_bytes = plan.bytes(&state);
                 done.retired_packs = plan.retire.len() as u64;
-                done.rewritten_packs = plan.retire.iter().filter(|p| plan.rewrite.contains(p)).count() as u64;
-                return shared.follow(&after).await;
+                done.rewritten_packs = plan
+                    .retire
+                    .iter()
+                    .filter(|p| plan.rewrite.contains(p))
+                    .count() as u64;
+                shared.follow(&after).await?;
+                break;
             }
-            Err(e) if e.kind() == Kind::Conflict => state = shared.refresh().await?,
+            // Whoever committed since may need what was garbage a moment ago; whoever retired since may have retired the other copy
+            // of what was garbage here.
+            Err(e) if e.kind() == Kind::Conflict => {
+                let before = state.last_retire;
+                state = shared.refresh().await?;
+                if state.last_retire == before {
+                    marking.extend(shared, &state).await?;
+                } else {
+                    marking = Marking::of(shared, &state).await?;
+                }
+            }
             Err(e) => return Err(e),
         }
+    }
+    merge_indexes(session).await
+}
+
+/// What points reach, marked in one view of the lookup.
+pub(super) struct Marking {
+    pub(super) view: Arc<View>,
+    pub(super) marks: Arc<Marks>,
+    points: HashSet<PointId>,
+    /// Tree nodes that are newer than the view: not to be visited twice either.
+    newer: HashSet<ChunkId>,
+}
+
+impl Marking {
+    /// Marks what all points of `state` reach.
+    async fn of(shared: &Shared, state: &State) -> Result<Self> {
+        let view = shared.lookup.view();
+        let mut marking = Self {
+            marks: Arc::new(view.marks()),
+            view,
+            points: HashSet::new(),
+            newer: HashSet::new(),
+        };
+        marking.extend(shared, state).await?;
+        Ok(marking)
+    }
+
+    /// Marks what points reach that were committed since. Chunks that are newer than the view lie in packs that are newer too: those are not collected this time.
+    async fn extend(&mut self, shared: &Shared, state: &State) -> Result<()> {
+        for id in state.points.keys() {
+            if !self.points.insert(*id) {
+                continue;
+            }
+            let point = shared.load_point(state, id).await?;
+            let roots = point.disks.iter().map(|d| d.root);
+            reach::walk(&PlainSource(shared), roots, |chunk, role| {
+                match self.view.locate(chunk)? {
+                    Some(found) => Ok(!self.marks.mark(found.entry) && role == Role::Tree),
+                    None if shared.lookup.locate(chunk)?.is_some() => {
+                        Ok(role == Role::Tree && self.newer.insert(*chunk))
+                    }
+                    None => Err(Error::new(
+                        Kind::Corrupt,
+                        "collect",
+                        "a recovery point needs a chunk that no pack holds; nothing was collected: run verify to see what is damaged",
+                    )
+                    .with("point", id)
+                    .with("chunk", chunk)),
+                }
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// How much of each pack of the view is marked.
+    pub(super) async fn usage(&self, shared: &Shared) -> Result<HashMap<PackName, PackUsage>> {
+        let (view, marks) = (Arc::clone(&self.view), Arc::clone(&self.marks));
+        let usage = shared.env.compute(move || view.usage(&marks)).await??;
+        Ok(usage.into_iter().map(|u| (u.pack.name, u)).collect())
     }
 }
 
@@ -171,60 +253,42 @@ struct Plan {
 }
 
 impl Plan {
-    fn make(shared: &Shared, state: &State, marks: &Marks, options: &CollectOptions) -> Self {
-        let usage = shared.lookup.usage(marks);
+    async fn make(
+        shared: &Shared,
+        state: &State,
+        marking: &Marking,
+        options: &CollectOptions,
+    ) -> Result<Self> {
+        let usage = marking.usage(shared).await?;
         let mut plan = Self {
             retire: Vec::new(),
             rewrite: Vec::new(),
         };
-        for (name, pack) in &state.packs {
-            if state.sessions.contains_key(&name.session) {
+        for name in state.packs.keys() {
+            // A pack that is newer than the view is none of this collection's business, nor is one of an open session.
+            let Some(used) = usage
+                .get(name)
+                .filter(|_| !state.sessions.contains_key(&name.session))
+            else {
                 continue;
-            }
-            let live = usage.get(name).map_or(0, |u| u.live_bytes);
-            let wanted = options.rewrite_below * pack.bytes as f64;
-            if live == 0 {
+            };
+            if used.live_records == 0 {
                 plan.retire.push(*name);
-            } else if (live as f64) < wanted {
+            } else if (used.live_bytes as f64) < options.rewrite_below * used.bytes as f64 {
                 plan.retire.push(*name);
                 plan.rewrite.push(*name);
             }
         }
-        plan
+        Ok(plan)
     }
-}
 
-/// Marks what the points of `state` reach that are not in `marked` yet.
-async fn mark(
-    shared: &Shared,
-    state: &State,
-    marks: &mut Marks,
-    marked: &mut HashSet<PointId>,
-) -> Result<()> {
-    shared.follow(state).await?;
-    shared.lookup.grow(marks);
-    for (id, _) in &state.points {
-        if marked.contains(id) {
-            continue;
-        }
-        let point = shared.load_point(state, id).await?;
-        let roots = point.disks.iter().map(|d| d.root);
-        reach::walk(&*shared.fetcher, roots, |chunk, role| {
-            let Some(found) = shared.lookup.locate(chunk)? else {
-                return Err(Error::new(
-                    Kind::Corrupt,
-                    "collect",
-                    "a recovery point needs a chunk that no pack holds; nothing was collected: run verify to see what is damaged",
-                )
-                .with("point", id)
-                .with("chunk", chunk));
-            };
-            Ok(!marks.mark(found.entry) && role == Role::Tree)
-        })
-        .await?;
-        marked.insert(*id);
+    fn bytes(&self, state: &State) -> u64 {
+        self.retire
+            .iter()
+            .filter_map(|p| state.packs.get(p))
+            .map(|p| p.bytes)
+            .sum()
     }
-    Ok(())
 }
 
 /// Deletes what rule 3 allows to.
@@ -235,7 +299,9 @@ pub(crate) async fn sweep(shared: &Arc<Shared>, done: &mut Collected) -> Result<
         let prefix = Path::from(kind.prefix());
         let mut listed = objects.list(Some(&prefix));
         while let Some(meta) = listed.next().await {
-            let location = meta.map_err(|e| Error::object("list objects", &prefix, e))?.location;
+            let location = meta
+                .map_err(|e| Error::object("list objects", &prefix, e))?
+                .location;
             match StoredName::parse(&location) {
                 Some(name) => drop(found.insert(name, location)),
                 None => done.foreign_objects.push(location.to_string()),
@@ -244,7 +310,9 @@ pub(crate) async fn sweep(shared: &Arc<Shared>, done: &mut Collected) -> Result<
     }
     // Folded after listing: whoever stored one of these has its session in here.
     let state = shared.refresh().await?;
-    let doomed = found.into_iter().filter(|((kind, name), _)| state.deletable(*kind, name));
+    let doomed = found
+        .into_iter()
+        .filter(|((kind, name), _)| state.deletable(*kind, name));
     let doomed: Vec<_> = doomed.map(|(_, location)| Ok(location)).collect();
     let mut deletions = objects.delete_stream(stream::iter(doomed).boxed());
     loop {
@@ -257,18 +325,5 @@ pub(crate) async fn sweep(shared: &Arc<Shared>, done: &mut Collected) -> Result<
                     .with("deleted before", done.deleted_objects));
             }
         }
-    }
-}
-
-/// Chunks copied out of packs that are to be retired.
-#[derive(Debug, Default)]
-pub(crate) struct Copies {
-    pub(crate) bytes: u64,
-    pub(crate) chunks: HashSet<(PackName, ChunkId)>,
-}
-
-impl Copies {
-    fn holds(&self, pack: &PackName, chunk: &ChunkId) -> bool {
-        self.chunks.contains(&(*pack, *chunk))
     }
 }

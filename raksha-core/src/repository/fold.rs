@@ -28,7 +28,7 @@ use crate::time::Timestamp;
 
 /// What a repository is after some number of log entries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct State {
+pub(crate) struct State {
     /// The repository.
     pub(crate) repository: RepositoryId,
     /// The number of entries folded; the number that the next one gets.

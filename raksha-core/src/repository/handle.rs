@@ -106,9 +106,9 @@ impl Repository {
         &self.shared.target
     }
 
-    /// The share of the memory budget that is for reading and writing disks.
+    /// The share of the memory that is for reading and writing disks.
     pub fn budget(&self) -> &crate::budget::Budget {
-        &self.shared.budget
+        self.shared.shares.disks()
     }
 
     /// All points, in the order in which they were made.
@@ -130,10 +130,19 @@ impl Repository {
     /// [`Kind::NotFound`] if there is none, [`Kind::Invalid`] if there are several.
     pub async fn find_point(&self, prefix: &str) -> Result<PointId> {
         let state = self.shared.refresh().await?;
-        let live = state.points.iter().filter(|(_, p)| !p.forgotten).map(|(id, _)| *id);
+        let live = state
+            .points
+            .iter()
+            .filter(|(_, p)| !p.forgotten)
+            .map(|(id, _)| *id);
         let mut found = live.filter(|id| id.to_string().starts_with(prefix));
         let none = || {
-            Error::new(Kind::NotFound, "find recovery point", "no point has an id that begins so").with("id", prefix)
+            Error::new(
+                Kind::NotFound,
+                "find recovery point",
+                "no point has an id that begins so",
+            )
+            .with("id", prefix)
         };
         if prefix.is_empty() {
             return Err(none());
@@ -218,7 +227,7 @@ impl Repository {
             logical_bytes: points.iter().map(|p| p.summary.counts.logical_bytes).sum(),
             packs: state.packs.len() as u64,
             pack_bytes: state.packs.values().map(|p| p.bytes).sum(),
-            chunks: self.shared.lookup.entries(),
+            chunks: self.shared.lookup.view().len(),
             indexes: state.indexes.len() as u64,
             index_bytes: state.indexes.values().map(|i| i.bytes).sum(),
             log_entries: state.next,
@@ -266,7 +275,7 @@ impl Repository {
         happened.collect()
     }
 
-    pub(super) async fn append(&self, action: impl Fn() -> Action + Send) -> Result<()> {
+    pub(super) async fn append(&self, action: impl Fn() -> Action + Send + Sync) -> Result<()> {
         let author = self.shared.author();
         self.shared.append(author, |_| Ok(action())).await.map(drop)
     }

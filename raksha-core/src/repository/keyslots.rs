@@ -1,19 +1,25 @@
 //! Adding and removing keys: no data is touched, since every slot wraps the same master key.
 
+use object_store::path::Path;
 use object_store::{ObjectStoreExt, PutMode, PutOptions};
 
 use super::entry::Action;
 use super::handle::Repository;
-use super::keys::{self, Secret};
+use super::keys::{MasterKey, PassphraseCost, Secret, new_slot, open_slot};
 use super::names::KEYS;
+use super::target::Target;
 use super::verify::{get, list};
+use crate::env::Env;
 use crate::error::{Error, Kind, Result};
+use crate::id::RepositoryId;
 
 impl Repository {
     /// The names of the key slots.
     pub async fn key_slots(&self) -> Result<Vec<String>> {
         let locations = list(&*self.shared.target.objects, KEYS).await?;
-        let names = locations.iter().filter_map(|l| l.filename().map(str::to_owned));
+        let names = locations
+            .iter()
+            .filter_map(|l| l.filename().map(str::to_owned));
         Ok(names.collect())
     }
 
@@ -21,7 +27,13 @@ impl Repository {
     ///
     /// # Errors
     /// [`Kind::AlreadyExists`] if there is a slot of that name, [`Kind::Invalid`] for a name that is no plain word, [`Kind::WrongKey`] if `current` opens nothing.
-    pub async fn add_key(&self, slot: &str, secret: &Secret, current: &Secret, who: &str) -> Result<()> {
+    pub async fn add_key(
+        &self,
+        slot: &str,
+        secret: &Secret,
+        current: &Secret,
+        who: &str,
+    ) -> Result<()> {
         let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if slot.is_empty() || slot.len() > 64 || !slot.chars().all(word) || slot.starts_with('.') {
             return Err(Error::new(
@@ -32,12 +44,24 @@ impl Repository {
             .with("slot", slot));
         }
         let shared = &self.shared;
-        let master = super::open::open_slots(&shared.target, current, &shared.id).await?;
-        let bytes = keys::new_slot(&master, secret, &shared.id, slot, &shared.env, &shared.slot_cost)?;
-        let location = keys::slot_location(slot);
+        let master = open(&shared.target, current, &shared.id, &shared.env).await?;
+        let bytes = make(
+            &master,
+            secret,
+            &shared.id,
+            slot,
+            &shared.env,
+            shared.passphrase_cost,
+        )
+        .await?;
+        let place = location(slot);
         let create = PutOptions::from(PutMode::Create);
-        let put = shared.target.objects.put_opts(&location, bytes.into(), create).await;
-        put.map_err(|e| Error::object("add key", &location, e))?;
+        let put = shared
+            .target
+            .objects
+            .put_opts(&place, bytes.into(), create)
+            .await;
+        put.map_err(|e| Error::object("add key", &place, e))?;
         self.note_keys(slot, true, who).await
     }
 
@@ -48,16 +72,18 @@ impl Repository {
     /// [`Kind::NotFound`] if there is no such slot, [`Kind::Denied`] if it is the last one that can be opened with `current`.
     pub async fn remove_key(&self, slot: &str, current: &Secret, who: &str) -> Result<()> {
         let shared = &self.shared;
-        let removed = keys::slot_location(slot);
+        let removed = location(slot);
         let slots = list(&*shared.target.objects, KEYS).await?;
         if !slots.contains(&removed) {
-            return Err(Error::new(Kind::NotFound, "remove key", "there is no such slot").with("slot", slot));
+            return Err(
+                Error::new(Kind::NotFound, "remove key", "there is no such slot")
+                    .with("slot", slot),
+            );
         }
         let mut opens_another = false;
-        for location in slots.iter().filter(|l| **l != removed) {
-            let bytes = get(&*shared.target.objects, location).await?;
-            let name = location.filename().unwrap_or_default();
-            opens_another |= matches!(keys::open_slot(&bytes, current, &shared.id, name), Ok(Some(_)));
+        for other in slots.iter().filter(|l| **l != removed) {
+            let opened = try_slot(&shared.target, other, current, &shared.id, &shared.env).await;
+            opens_another |= matches!(opened, Ok(Some(_)));
         }
         if !opens_another {
             return Err(Error::new(
@@ -81,4 +107,65 @@ impl Repository {
         })
         .await
     }
+}
+
+/// Where a slot is.
+pub(super) fn location(slot: &str) -> Path {
+    Path::from(format!("{KEYS}/{slot}"))
+}
+
+/// The bytes of a new slot. A passphrase takes its time, so this is done off the threads that drive input and output.
+pub(super) async fn make(
+    master: &MasterKey,
+    secret: &Secret,
+    repository: &RepositoryId,
+    slot: &str,
+    env: &Env,
+    cost: PassphraseCost,
+) -> Result<Vec<u8>> {
+    let (master, secret, repository) = (master.clone(), secret.clone(), *repository);
+    let (slot, world) = (slot.to_owned(), env.clone());
+    env.compute(move || new_slot(&master, &secret, &repository, &slot, &world, cost))
+        .await?
+}
+
+/// The master key, from the first slot that `secret` opens.
+pub(super) async fn open(
+    target: &Target,
+    secret: &Secret,
+    repository: &RepositoryId,
+    env: &Env,
+) -> Result<MasterKey> {
+    let slots = list(&*target.objects, KEYS).await?;
+    let mut damaged = None;
+    for slot in &slots {
+        match try_slot(target, slot, secret, repository, env).await {
+            Ok(Some(master)) => return Ok(master),
+            Ok(None) => {}
+            // Another slot may open.
+            Err(e) => damaged = Some(e),
+        }
+    }
+    Err(damaged.unwrap_or_else(|| {
+        Error::new(
+            Kind::WrongKey,
+            "open repository",
+            "this passphrase or key file opens none of the repository's key slots",
+        )
+        .with("slots tried", slots.len())
+    }))
+}
+
+async fn try_slot(
+    target: &Target,
+    slot: &Path,
+    secret: &Secret,
+    repository: &RepositoryId,
+    env: &Env,
+) -> Result<Option<MasterKey>> {
+    let bytes = get(&*target.objects, slot).await?;
+    let (secret, repository) = (secret.clone(), *repository);
+    let name = slot.filename().unwrap_or_default().to_owned();
+    env.compute(move || open_slot(&bytes, &secret, &repository, &name))
+        .await?
 }

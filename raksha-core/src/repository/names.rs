@@ -13,8 +13,6 @@ use crate::id::{ObjectHash, PointId, SessionId};
 pub(crate) const PARAMETERS: &str = "raksha.json";
 /// The prefix of key slots.
 pub(crate) const KEYS: &str = "keys";
-/// The prefix of log entries.
-pub(crate) const LOG: &str = "log";
 /// The prefix of checkpoints.
 pub(crate) const CHECKPOINTS: &str = "checkpoint";
 
@@ -58,9 +56,9 @@ pub struct StoredName {
 }
 
 /// Names a pack.
-pub type PackName = StoredName;
+pub(crate) type PackName = StoredName;
 /// Names an index object.
-pub type IndexName = StoredName;
+pub(crate) type IndexName = StoredName;
 
 impl StoredName {
     /// The object of `session` whose bytes have this hash.

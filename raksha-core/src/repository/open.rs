@@ -12,17 +12,20 @@ use super::entry::{Action, Entry};
 use super::fetch::Fetcher;
 use super::fold::State;
 use super::handle::Repository;
-use super::keys::{self, MasterKey, Secret, SlotCost};
+use super::keys::{MasterKey, PassphraseCost, Purpose, Secret};
+use super::keyslots;
 use super::log::{Log, hex};
 use super::lookup::Lookup;
-use super::names::{KEYS, PARAMETERS};
+use super::memory::Shares;
+use super::names::PARAMETERS;
 use super::parameters::{Described, FORMAT, HASH, Parameters};
-use super::seal::Vault;
+use super::record::Records;
+use super::seal::Sealing;
 use super::shared::{Loaded, Shared};
 use super::sign::Signer;
 use super::target::Target;
-use super::verify::{get, list};
-use crate::budget::{Budget, DEFAULT_BUDGET};
+use super::verify::get;
+use crate::budget::DEFAULT_BUDGET;
 use crate::env::Env;
 use crate::error::{Error, Kind, Result};
 use crate::id::{ObjectHash, RepositoryId};
@@ -44,7 +47,7 @@ pub struct EngineOptions {
     /// Whether every new chunk is opened again and compared before its pack leaves: compressors have had bugs that lost data.
     pub check_new_chunks: bool,
     /// What a new key slot costs to open.
-    pub slot_cost: SlotCost,
+    pub passphrase_cost: PassphraseCost,
 }
 
 impl Default for EngineOptions {
@@ -54,7 +57,7 @@ impl Default for EngineOptions {
             memory: DEFAULT_BUDGET,
             cache: None,
             check_new_chunks: true,
-            slot_cost: SlotCost::default(),
+            passphrase_cost: PassphraseCost::default(),
         }
     }
 }
@@ -86,10 +89,16 @@ impl Repository {
         let env = &options.env;
         let id = RepositoryId::from_bytes(env.random()?);
         let master = MasterKey::random(env)?;
-        let vault = Vault::new(&master, &id, parameters.cipher);
-        let signer = Signer::from_seed(&vault.signing_seed())?;
-
-        let slot = keys::new_slot(&master, secret, &id, FIRST_SLOT, env, &options.slot_cost)?;
+        let signer = Signer::from_seed(&master.derive(Purpose::Log, &id))?;
+        let slot = keyslots::make(
+            &master,
+            secret,
+            &id,
+            FIRST_SLOT,
+            env,
+            options.passphrase_cost,
+        )
+        .await?;
         let described = Described {
             format: FORMAT,
             repository: id,
@@ -111,10 +120,12 @@ impl Repository {
             },
         };
         // The key first: a repository without one could never be opened. raksha.json comes second and says that there is a repository.
-        put_once(&target, &keys::slot_location(FIRST_SLOT), slot).await?;
+        put_once(&target, &keyslots::location(FIRST_SLOT), slot).await?;
         put_once(&target, &Path::from(PARAMETERS), bytes).await?;
         match target.catalog.append(0, first.encode(&signer)?).await? {
-            Appended::Done => Self::open_with(target, described, parameters_hash, vault, options).await,
+            Appended::Done => {
+                Self::open_with(target, described, parameters_hash, &master, options).await
+            }
             Appended::Taken => Err(exists()),
         }
     }
@@ -139,20 +150,20 @@ impl Repository {
             Err(e) => return Err(e),
         };
         let described = Described::decode(&bytes)?;
-        let master = open_slots(&target, secret, &described.repository).await?;
-        let vault = Vault::new(&master, &described.repository, described.parameters.cipher);
+        let master = keyslots::open(&target, secret, &described.repository, &options.env).await?;
         let hash = ObjectHash::from_bytes(*blake3::hash(&bytes).as_bytes());
-        Self::open_with(target, described, hash, vault, options).await
+        Self::open_with(target, described, hash, &master, options).await
     }
 
     async fn open_with(
         target: Target,
         described: Described,
         parameters_hash: ObjectHash,
-        vault: Vault,
+        master: &MasterKey,
         options: EngineOptions,
     ) -> Result<Self> {
-        let signer = Signer::from_seed(&vault.signing_seed())?;
+        let id = described.repository;
+        let signer = Signer::from_seed(&master.derive(Purpose::Log, &id))?;
         if signer.verifier() != described.verifier {
             return Err(Error::new(
                 Kind::Corrupt,
@@ -168,33 +179,47 @@ impl Repository {
                 "the log belongs to another repository than raksha.json",
             ));
         }
-        let vault = Arc::new(vault);
-        let lookup = Arc::new(Lookup::new(options.cache.clone(), options.memory / 4)?);
+        let EngineOptions {
+            env,
+            memory,
+            cache,
+            check_new_chunks,
+            passphrase_cost,
+        } = options;
+        let parameters = described.parameters;
+        let sealing = Sealing::new(parameters.cipher, master.derive(Purpose::Chunks, &id));
+        let records = Arc::new(Records::new(
+            sealing,
+            parameters.compression,
+            master.namer(&id),
+        ));
+        let shares = Shares::of(memory);
+        let lookup = Arc::new(Lookup::new(shares.lookup(), cache)?);
+        let fetcher = Fetcher::new(
+            Arc::clone(&target.objects),
+            Arc::clone(&lookup),
+            Arc::clone(&records),
+            env.clone(),
+            shares.fetching(),
+        );
         let log = Log::new(
             Arc::clone(&target.catalog),
             described.verifier,
-            options.env.clone(),
+            env.clone(),
             state,
         );
-        let fetcher = Fetcher::new(
-            Arc::clone(&target.objects),
-            Arc::clone(&vault),
-            Arc::clone(&lookup),
-            options.env.clone(),
-        );
         let shared = Arc::new(Shared {
-            id: described.repository,
-            parameters: described.parameters,
-            vault,
+            id,
+            parameters,
+            records,
             signer,
-            env: options.env,
-            budget: Budget::new(options.memory / 2),
-            memory: options.memory,
-            check_new_chunks: options.check_new_chunks,
-            slot_cost: options.slot_cost,
+            env,
+            shares,
+            check_new_chunks,
+            passphrase_cost,
             log,
             lookup,
-            fetcher: Arc::new(fetcher),
+            fetcher,
             loaded: Mutex::new(Loaded::default()),
             target,
         });
@@ -204,7 +229,11 @@ impl Repository {
 }
 
 /// The state from the newest checkpoint, or after the first entry.
-async fn first_state(target: &Target, described: &Described, parameters: ObjectHash) -> Result<State> {
+async fn first_state(
+    target: &Target,
+    described: &Described,
+    parameters: ObjectHash,
+) -> Result<State> {
     if let Some(state) = checkpoint::newest(&*target.objects, &described.verifier).await? {
         return Ok(state);
     }
@@ -219,32 +248,14 @@ async fn first_state(target: &Target, described: &Described, parameters: ObjectH
     State::begin(&Entry::decode(0, bytes)?, &described.verifier, parameters)
 }
 
-pub(super) async fn open_slots(target: &Target, secret: &Secret, repository: &RepositoryId) -> Result<MasterKey> {
-    let slots = list(&*target.objects, KEYS).await?;
-    let mut damaged = None;
-    for location in &slots {
-        let name = location.filename().unwrap_or_default();
-        let bytes = get(&*target.objects, location).await?;
-        match keys::open_slot(&bytes, secret, repository, name) {
-            Ok(Some(master)) => return Ok(master),
-            Ok(None) => {}
-            Err(e) => damaged = Some(e),
-        }
-    }
-    Err(damaged.unwrap_or_else(|| {
-        Error::new(
-            Kind::WrongKey,
-            "open repository",
-            "this passphrase or key file opens none of the repository's key slots",
-        )
-        .with("slots tried", slots.len())
-    }))
-}
-
 /// Creates an object that must not exist.
 async fn put_once(target: &Target, location: &Path, bytes: Vec<u8>) -> Result<()> {
     let create = PutOptions::from(PutMode::Create);
-    match target.objects.put_opts(location, bytes.into(), create).await {
+    match target
+        .objects
+        .put_opts(location, bytes.into(), create)
+        .await
+    {
         Ok(_) => Ok(()),
         Err(e) => Err(Error::object("create repository", location, e)),
     }

@@ -52,7 +52,13 @@ impl Parameters {
     pub fn check(&self) -> Result<()> {
         self.chunking.check()?;
         self.stream_chunking.check()?;
-        let wrong = |why: &str| Err(Error::new(Kind::Invalid, "check repository parameters", why));
+        let wrong = |why: &str| {
+            Err(Error::new(
+                Kind::Invalid,
+                "check repository parameters",
+                why,
+            ))
+        };
         if !SEGMENT_SIZES.contains(&self.segment_size) || !self.segment_size.is_power_of_two() {
             return wrong("the segment size must be a power of two from 1 MiB to 1 GiB");
         }
@@ -87,7 +93,12 @@ impl Described {
     /// The object's bytes.
     pub(crate) fn encode(&self) -> Result<Vec<u8>> {
         let json = serde_json::to_vec_pretty(self).map_err(|e| {
-            Error::new(Kind::Internal, "encode parameters", "they cannot be written").caused_by(e)
+            Error::new(
+                Kind::Internal,
+                "encode parameters",
+                "they cannot be written",
+            )
+            .caused_by(e)
         })?;
         Ok(frame(&json))
     }
@@ -110,12 +121,18 @@ impl Described {
         };
         let json = unframe(bytes, "raksha.json")?;
         let corrupt = |e| {
-            Error::new(Kind::Corrupt, "open repository", "raksha.json is not what it must be")
-                .caused_by(e)
+            Error::new(
+                Kind::Corrupt,
+                "open repository",
+                "raksha.json is not what it must be",
+            )
+            .caused_by(e)
         };
         let Version { format } = serde_json::from_slice(json).map_err(corrupt)?;
         if format != FORMAT {
-            return Err(newer(&format!("format {format}; this one reads format {FORMAT}")));
+            return Err(newer(&format!(
+                "format {format}; this one reads format {FORMAT}"
+            )));
         }
         let described: Self = serde_json::from_slice(json)
             .map_err(|e| newer(&format!("raksha.json says {e}")).caused_by(e))?;

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::session::Session;
+use super::shared::Shared;
 use crate::error::Result;
 use crate::id::{ChunkId, SessionId};
 use crate::store::{ChunkNamer, ChunkSource};
@@ -33,10 +34,25 @@ impl PointReader {
 #[async_trait]
 impl ChunkSource for PointReader {
     fn namer(&self) -> &ChunkNamer {
-        self.session.shared.fetcher.namer()
+        self.session.shared.records.namer()
     }
 
     async fn get(&self, ids: &[ChunkId]) -> Result<Vec<Bytes>> {
-        self.session.shared.fetcher.get(ids).await
+        self.session.shared.fetcher.get(ids, None).await
+    }
+}
+
+/// The chunks of a repository, for those who see to it themselves that they stay: a collector, a verifier.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PlainSource<'a>(pub(crate) &'a Shared);
+
+#[async_trait]
+impl ChunkSource for PlainSource<'_> {
+    fn namer(&self) -> &ChunkNamer {
+        self.0.records.namer()
+    }
+
+    async fn get(&self, ids: &[ChunkId]) -> Result<Vec<Bytes>> {
+        self.0.fetcher.get(ids, None).await
     }
 }

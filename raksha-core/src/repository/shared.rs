@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use futures_util::future::try_join_all;
 use object_store::{ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use tokio::sync::Mutex;
 
@@ -12,15 +14,18 @@ use super::checkpoint;
 use super::entry::Action;
 use super::fetch::Fetcher;
 use super::fold::State;
+use super::index::IndexObject;
+use super::keys::PassphraseCost;
 use super::log::{Author, Log};
 use super::lookup::Lookup;
+use super::memory::Shares;
 use super::names::{IndexName, ObjectKind, PackName, StoredName, point_location};
 use super::parameters::Parameters;
-use super::seal::Vault;
+use super::record::Records;
+use super::seal::Belongs;
 use super::sign::Signer;
 use super::target::Target;
 use super::verify::get;
-use crate::budget::Budget;
 use crate::env::Env;
 use crate::error::{Error, Kind, Result};
 use crate::id::{ObjectHash, PointId, RepositoryId, SessionId};
@@ -36,17 +41,22 @@ const WHO: &str = "who";
 /// The largest point that is opened, in bytes: a guard against damaged lengths.
 const LARGEST_POINT: usize = 1 << 30;
 
+/// Index objects fetched together.
+const INDEXES_AT_ONCE: usize = 16;
+
 pub(crate) struct Shared {
     pub(crate) target: Target,
     pub(crate) id: RepositoryId,
     pub(crate) parameters: Parameters,
-    pub(crate) vault: Arc<Vault>,
+    pub(crate) records: Arc<Records>,
     pub(crate) signer: Signer,
     pub(crate) env: Env,
-    pub(crate) budget: Budget,
+    pub(crate) shares: Shares,
+    pub(crate) check_new_chunks: bool,
+    pub(crate) passphrase_cost: PassphraseCost,
     pub(crate) log: Log,
     pub(crate) lookup: Arc<Lookup>,
-    pub(crate) fetcher: Arc<Fetcher>,
+    pub(crate) fetcher: Fetcher,
     /// Index objects that the lookup holds, and the packs that it takes for live.
     pub(crate) loaded: Mutex<Loaded>,
 }
@@ -94,7 +104,8 @@ impl Shared {
         let location = checkpoint::location(state.next);
         let bytes = checkpoint::encode(state, &self.signer)?;
         let put = self.target.objects.put(&location, bytes.into()).await;
-        put.map(drop).map_err(|e| Error::object("write checkpoint", &location, e))
+        put.map(drop)
+            .map_err(|e| Error::object("write checkpoint", &location, e))
     }
 
     /// Folds what others appended, and lets the lookup follow.
@@ -110,49 +121,70 @@ impl Shared {
         if loaded.next >= state.next {
             return Ok(());
         }
-        let retired = loaded.packs.iter().filter(|p| !state.packs.contains_key(p));
-        let retired: Vec<PackName> = retired.copied().collect();
-        self.lookup.retire(&retired);
-        for pack in &retired {
-            loaded.packs.remove(pack);
-        }
+        let mut new = Vec::new();
+        // Retired since, or before an index that is new here was loaded.
+        let mut retired: Vec<PackName> = Vec::new();
+        retired.extend(loaded.packs.iter().filter(|p| !state.packs.contains_key(p)));
         for (name, index) in &state.indexes {
             if loaded.indexes.contains(name) {
                 continue;
             }
+            let (live, dead): (Vec<_>, Vec<_>) = index
+                .packs
+                .iter()
+                .partition(|p| state.packs.contains_key(p));
             // An index that was merged from others describes packs that are found already.
-            if index.packs.iter().any(|p| state.packs.contains_key(p) && !loaded.packs.contains(p)) {
-                self.load_index(name).await?;
-                loaded.packs.extend(index.packs.iter().filter(|p| state.packs.contains_key(p)));
+            if live.iter().any(|p| !loaded.packs.contains(p)) {
+                new.push(*name);
             }
-            loaded.indexes.insert(*name);
+            retired.extend(dead);
         }
-        let dead: Vec<PackName> = self.lookup.packs().into_iter().filter(|p| !state.packs.contains_key(p)).collect();
-        self.lookup.retire(&dead);
-        loaded.indexes.retain(|name| state.indexes.contains_key(name));
+        self.load_indexes(&new).await?;
+        self.lookup.retire(&retired);
+        loaded.packs = state.packs.keys().copied().collect();
+        loaded.indexes = state.indexes.keys().copied().collect();
         loaded.next = state.next;
         Ok(())
     }
 
-    async fn load_index(&self, name: &IndexName) -> Result<()> {
+    /// Loads index objects into the lookup, those that the local cache has from there.
+    async fn load_indexes(&self, names: &[IndexName]) -> Result<()> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let hashes: Vec<ObjectHash> = names.iter().map(|n| n.hash).collect();
+        let lookup = Arc::clone(&self.lookup);
+        let missing = self
+            .env
+            .compute(move || lookup.add_cached(&hashes))
+            .await??;
+        let missing: Vec<IndexName> = names
+            .iter()
+            .filter(|n| missing.contains(&n.hash))
+            .copied()
+            .collect();
+        for some in missing.chunks(INDEXES_AT_ONCE) {
+            let fetched: Vec<IndexObject> =
+                try_join_all(some.iter().map(|name| self.fetch_index(name))).await?;
+            let lookup = Arc::clone(&self.lookup);
+            self.env.compute(move || lookup.add(fetched)).await??;
+        }
+        Ok(())
+    }
+
+    /// Reads an index object.
+    pub(crate) async fn fetch_index(&self, name: &IndexName) -> Result<IndexObject> {
         let location = name.location(ObjectKind::Index);
-        let bytes = get(&*self.target.objects, &location).await?;
-        if StoredName::of(name.session, &bytes) != *name {
+        let object = IndexObject::new(get(&*self.target.objects, &location).await?);
+        if object.hash != name.hash {
             return Err(Error::new(
                 Kind::Corrupt,
                 "read index",
-                "its bytes are not those that its name says: run verify, then repair",
+                "its bytes are not those that its name says: run verify",
             )
             .with("object", location));
         }
-        self.lookup.add(name.hash, bytes).await
-    }
-
-    /// Notes that this process has published an index itself: the lookup holds its packs already.
-    pub(crate) async fn note_published(&self, index: IndexName, packs: impl IntoIterator<Item = PackName>) {
-        let mut loaded = self.loaded.lock().await;
-        loaded.indexes.insert(index);
-        loaded.packs.extend(packs);
+        Ok(object)
     }
 
     /// Fences off a session: whatever it does from here on has no effect.
@@ -170,7 +202,12 @@ impl Shared {
     /// Reads a point's object.
     pub(crate) async fn load_point(&self, state: &State, id: &PointId) -> Result<RecoveryPoint> {
         let point = state.points.get(id).ok_or_else(|| {
-            Error::new(Kind::NotFound, "read recovery point", "there is no such point").with("point", id)
+            Error::new(
+                Kind::NotFound,
+                "read recovery point",
+                "there is no such point",
+            )
+            .with("point", id)
         })?;
         let location = point_location(point.session, id);
         let bytes = get(&*self.target.objects, &location).await?;
@@ -182,29 +219,51 @@ impl Shared {
             )
             .with("object", location));
         }
-        let json = self.vault.open_blob(POINT, &bytes, LARGEST_POINT)?;
+        let json = self.open_blob(POINT, &bytes)?;
         serde_json::from_slice(&json).map_err(|e| {
-            Error::new(Kind::Unsupported, "read recovery point", "it was made by a newer version; use that one")
-                .with("point", id)
-                .caused_by(e)
+            Error::new(
+                Kind::Unsupported,
+                "read recovery point",
+                "it was made by a newer version; use that one",
+            )
+            .with("point", id)
+            .caused_by(e)
         })
     }
 
     /// Stores a point's object under a session's prefix.
-    pub(crate) async fn store_point(&self, session: SessionId, point: &RecoveryPoint) -> Result<(PointId, u64)> {
+    pub(crate) async fn store_point(
+        &self,
+        session: SessionId,
+        point: &RecoveryPoint,
+    ) -> Result<(PointId, u64)> {
         let json = serde_json::to_vec(point).map_err(|e| {
-            Error::new(Kind::Internal, "store recovery point", "it cannot be written").caused_by(e)
+            Error::new(
+                Kind::Internal,
+                "store recovery point",
+                "it cannot be written",
+            )
+            .caused_by(e)
         })?;
-        let bytes = self.vault.seal_blob(POINT, &json, &self.env)?;
+        let bytes = self.seal_blob(POINT, &json)?;
         let id = PointId::from_bytes(*blake3::hash(&bytes).as_bytes());
         let length = bytes.len() as u64;
-        self.put_new(StoredName::new(session, ObjectHash::from_bytes(*id.as_bytes())), ObjectKind::Point, bytes.into())
-            .await?;
+        self.put_new(
+            StoredName::new(session, ObjectHash::from_bytes(*id.as_bytes())),
+            ObjectKind::Point,
+            bytes.into(),
+        )
+        .await?;
         Ok((id, length))
     }
 
     /// Stores an object under a name that says its content. If it is there already, it is the same.
-    pub(crate) async fn put_new(&self, name: StoredName, kind: ObjectKind, bytes: PutPayload) -> Result<()> {
+    pub(crate) async fn put_new(
+        &self,
+        name: StoredName,
+        kind: ObjectKind,
+        bytes: PutPayload,
+    ) -> Result<()> {
         let location = name.location(kind);
         let create = PutOptions::from(PutMode::Create);
         match self.target.objects.put_opts(&location, bytes, create).await {
@@ -217,18 +276,23 @@ impl Shared {
         let json = serde_json::to_vec(summary).map_err(|e| {
             Error::new(Kind::Internal, "seal summary", "it cannot be written").caused_by(e)
         })?;
-        Ok(BASE64_STANDARD.encode(self.vault.seal_blob(SUMMARY, &json, &self.env)?))
+        Ok(BASE64_STANDARD.encode(self.seal_blob(SUMMARY, &json)?))
     }
 
     pub(crate) fn open_summary(&self, sealed: &str) -> Result<PointSummary> {
         let json = self.open_base64(SUMMARY, sealed)?;
         serde_json::from_slice(&json).map_err(|e| {
-            Error::new(Kind::Unsupported, "read log", "a point's summary was made by a newer version").caused_by(e)
+            Error::new(
+                Kind::Unsupported,
+                "read log",
+                "a point's summary was made by a newer version",
+            )
+            .caused_by(e)
         })
     }
 
     pub(crate) fn seal_text(&self, text: &str) -> Result<String> {
-        Ok(BASE64_STANDARD.encode(self.vault.seal_blob(WHO, text.as_bytes(), &self.env)?))
+        Ok(BASE64_STANDARD.encode(self.seal_blob(WHO, text.as_bytes())?))
     }
 
     pub(crate) fn open_text(&self, sealed: &str) -> Result<String> {
@@ -236,10 +300,20 @@ impl Shared {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    fn open_base64(&self, context: &str, sealed: &str) -> Result<Vec<u8>> {
+    fn open_base64(&self, context: &'static str, sealed: &str) -> Result<Bytes> {
         let bytes = BASE64_STANDARD.decode(sealed).map_err(|e| {
             Error::new(Kind::Corrupt, "read log", "a sealed text is not base64").caused_by(e)
         })?;
-        self.vault.open_blob(context, &bytes, LARGEST_POINT)
+        self.open_blob(context, &bytes)
+    }
+
+    fn seal_blob(&self, context: &'static str, plain: &[u8]) -> Result<Vec<u8>> {
+        self.records
+            .seal_blob(Belongs::Repository(context, self.id), plain, &self.env)
+    }
+
+    fn open_blob(&self, context: &'static str, sealed: &[u8]) -> Result<Bytes> {
+        self.records
+            .open_blob(sealed, Belongs::Repository(context, self.id), LARGEST_POINT)
     }
 }

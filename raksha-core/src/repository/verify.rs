@@ -105,7 +105,10 @@ pub async fn verify_keyless(target: &Target) -> Result<Verified> {
         return Ok(found);
     };
     let state = follow_log(target, &described, &mut found).await?;
-    check_framed(target, KEYS, &mut found, |_, bytes| unframe(bytes, "key slot").map(drop)).await?;
+    check_framed(target, KEYS, &mut found, |_, bytes| {
+        unframe(bytes, "key slot").map(drop)
+    })
+    .await?;
     check_framed(target, CHECKPOINTS, &mut found, |location, bytes| {
         let number = checkpoint::number(location).ok_or_else(|| {
             Error::new(Kind::Corrupt, "read checkpoint", "its name is not a number")
@@ -135,7 +138,10 @@ async fn read_parameters(
     };
     found.count(&bytes);
     match Described::decode(&bytes) {
-        Ok(described) => Ok(Some((ObjectHash::from_bytes(*blake3::hash(&bytes).as_bytes()), described))),
+        Ok(described) => Ok(Some((
+            ObjectHash::from_bytes(*blake3::hash(&bytes).as_bytes()),
+            described,
+        ))),
         Err(e) if e.kind() == Kind::Corrupt => {
             found.damage(&location, &e);
             Ok(None)
@@ -161,7 +167,8 @@ async fn follow_log(
             found.count(&bytes);
             let folded = Entry::decode(number, &bytes).and_then(|signed| match &mut state {
                 Some(state) => state.fold(&signed, &described.verifier),
-                None => State::begin(&signed, &described.verifier, *hash).map(|first| state = Some(first)),
+                None => State::begin(&signed, &described.verifier, *hash)
+                    .map(|first| state = Some(first)),
             });
             if let Err(error) = folded {
                 found.damage(&Path::from(format!("log/{number:020}")), &error);
@@ -219,7 +226,11 @@ async fn check_stored(target: &Target, state: Option<&State>, found: &mut Verifi
             found.count(&bytes);
             live.remove(&location);
             if StoredName::of(name.session, &bytes) != name {
-                let damaged = Error::new(Kind::Corrupt, "verify", "its bytes are not those that its name says");
+                let damaged = Error::new(
+                    Kind::Corrupt,
+                    "verify",
+                    "its bytes are not those that its name says",
+                );
                 found.damage(&location, &damaged);
             }
         }
@@ -229,7 +240,8 @@ async fn check_stored(target: &Target, state: Option<&State>, found: &mut Verifi
         match target.objects.head(&location).await {
             Ok(_) => {}
             Err(object_store::Error::NotFound { .. }) => {
-                let missing = Error::new(Kind::NotFound, "verify", format!("the {kind} is missing"));
+                let missing =
+                    Error::new(Kind::NotFound, "verify", format!("the {kind} is missing"));
                 found.damage(&location, &missing);
             }
             Err(e) => return Err(Error::object("verify", &location, e)),
@@ -240,9 +252,18 @@ async fn check_stored(target: &Target, state: Option<&State>, found: &mut Verifi
 
 /// Where the objects are that the log says are live.
 fn live_objects(state: &State) -> BTreeMap<Path, ObjectKind> {
-    let packs = state.packs.keys().map(|n| (n.location(ObjectKind::Pack), ObjectKind::Pack));
-    let indexes = state.indexes.keys().map(|n| (n.location(ObjectKind::Index), ObjectKind::Index));
-    let points = state.points.iter().map(|(id, p)| (point_location(p.session, id), ObjectKind::Point));
+    let packs = state
+        .packs
+        .keys()
+        .map(|n| (n.location(ObjectKind::Pack), ObjectKind::Pack));
+    let indexes = state
+        .indexes
+        .keys()
+        .map(|n| (n.location(ObjectKind::Index), ObjectKind::Index));
+    let points = state
+        .points
+        .iter()
+        .map(|(id, p)| (point_location(p.session, id), ObjectKind::Point));
     packs.chain(indexes).chain(points).collect()
 }
 

@@ -8,14 +8,13 @@ use object_store::path::Path;
 
 use super::fold::State;
 use super::names::{ObjectKind, PackName};
-use super::pack::Directory;
+use super::pack::{Directory, slice};
 use super::shared::Shared;
 use super::verify::{Damage, Hurt, Verified, get, verify_keyless};
 use crate::cloud::DiskId;
 use crate::error::{Error, Kind, Result};
 use crate::format::tree::{FANOUT, Item, Node, Root};
 use crate::id::{ChunkId, PointId};
-use crate::store::ChunkSource;
 
 /// Packs opened at once.
 const IN_FLIGHT: usize = 2;
@@ -36,7 +35,11 @@ pub(crate) async fn verify(shared: &Arc<Shared>, options: &VerifyOptions) -> Res
     let state = shared.refresh().await?;
     let mut bad = open_packs(shared, &state, &mut found).await?;
     for id in state.points.keys() {
-        if options.points.as_ref().is_some_and(|wanted| !wanted.contains(id)) {
+        if options
+            .points
+            .as_ref()
+            .is_some_and(|wanted| !wanted.contains(id))
+        {
             continue;
         }
         check_point(shared, &state, id, &mut bad, &mut found).await?;
@@ -49,42 +52,63 @@ pub(crate) async fn verify(shared: &Arc<Shared>, options: &VerifyOptions) -> Res
 async fn open_packs(shared: &Arc<Shared>, state: &State, found: &mut Verified) -> Result<Bad> {
     let known = found.damaged();
     let mut bad = Bad::new();
+    let mut unreadable = HashSet::new();
     let packs: Vec<PackName> = state.packs.keys().copied().collect();
     let mut reads = stream::iter(packs)
-        .map(|pack| {
-            let shared = Arc::clone(shared);
-            async move { (pack, open_pack(&shared, &pack).await) }
-        })
+        .map(|pack| async move { (pack, open_pack(shared, &pack).await) })
         .buffer_unordered(IN_FLIGHT);
     while let Some((pack, outcome)) = reads.next().await {
         let location = pack.location(ObjectKind::Pack);
+        let new = !known.contains(location.as_ref());
         match outcome {
-            Ok(Opened { chunks, damaged }) => {
-                found.chunks += chunks;
-                for (id, error) in damaged {
-                    if !known.contains(location.as_ref()) {
-                        found.damage(&location, &error);
-                    }
-                    bad.insert(id, location.clone());
+            Ok(opened) => {
+                found.chunks += opened.chunks;
+                if let Some((_, error)) = opened.damaged.first().filter(|_| new) {
+                    found.damage(&location, error);
                 }
+                bad.extend(
+                    opened
+                        .damaged
+                        .into_iter()
+                        .map(|(id, _)| (id, location.clone())),
+                );
             }
             Err(e) if matches!(e.kind(), Kind::Corrupt | Kind::NotFound) => {
-                if !known.contains(location.as_ref()) {
+                if new {
                     found.damage(&location, &e);
                 }
-                for id in shared.lookup.chunks_of(&pack)? {
-                    bad.insert(id, location.clone());
-                }
+                unreadable.insert(pack);
             }
             Err(e) => return Err(e),
         }
     }
     drop(reads);
-    // Another pack may hold a whole copy.
-    bad.retain(|id, location| {
-        let copies = shared.lookup.locate_all(id).unwrap_or_default();
-        !copies.iter().any(|c| c.pack.location(ObjectKind::Pack) != *location)
-    });
+    if !unreadable.is_empty() {
+        shared.lookup.view().for_each(|id, at| {
+            if unreadable.contains(&at.place.pack) {
+                bad.insert(id, at.place.pack.location(ObjectKind::Pack));
+            }
+            Ok(())
+        })?;
+    }
+    keep_lost(shared, bad)
+}
+
+/// Drops those chunks of which another pack holds a copy.
+fn keep_lost(shared: &Shared, mut bad: Bad) -> Result<Bad> {
+    let mut copied = Vec::new();
+    for (id, location) in &bad {
+        let places = shared.lookup.view().locate_all(id)?;
+        if places
+            .iter()
+            .any(|at| at.place.pack.location(ObjectKind::Pack) != *location)
+        {
+            copied.push(*id);
+        }
+    }
+    for id in copied {
+        bad.remove(&id);
+    }
     Ok(bad)
 }
 
@@ -96,17 +120,18 @@ struct Opened {
 async fn open_pack(shared: &Arc<Shared>, pack: &PackName) -> Result<Opened> {
     let location = pack.location(ObjectKind::Pack);
     let bytes = get(&*shared.target.objects, &location).await?;
-    let opener = Arc::clone(shared);
+    let records = Arc::clone(&shared.records);
     let open = move || -> Result<Opened> {
-        let directory = Directory::parse(&bytes)?;
+        let directory = Directory::of_pack(&bytes)?;
         let mut opened = Opened {
             chunks: 0,
             damaged: Vec::new(),
         };
-        for record in &directory.entries {
-            match opener.vault.open_named(&record.id, record.slice(&bytes)?) {
+        for entry in &directory.entries {
+            let record = slice(&bytes, entry.offset, entry.length).unwrap_or_default();
+            match records.open_chunk(record, entry.id, directory.role) {
                 Ok(_) => opened.chunks += 1,
-                Err(e) => opened.damaged.push((record.id, e)),
+                Err(e) => opened.damaged.push((entry.id, e)),
             }
         }
         Ok(opened)
@@ -161,9 +186,15 @@ async fn check_tree(
         }
         let node = match bad.get(&id) {
             Some(location) => Err(location.to_string()),
-            None => match shared.fetcher.get(&[id]).await {
-                Ok(bytes) => bytes.first().map(|b| Node::decode(b)).transpose()?.ok_or_else(String::new),
-                Err(e) if matches!(e.kind(), Kind::Corrupt | Kind::NotFound) => Err(format!("chunk {id}")),
+            None => match shared.fetcher.get(&[id], None).await {
+                Ok(bytes) => bytes
+                    .first()
+                    .map(|b| Node::decode(b))
+                    .transpose()?
+                    .ok_or_else(String::new),
+                Err(e) if matches!(e.kind(), Kind::Corrupt | Kind::NotFound) => {
+                    Err(format!("chunk {id}"))
+                }
                 Err(e) => return Err(e),
             },
         };
@@ -177,10 +208,13 @@ async fn check_tree(
         match node {
             Node::Root(node) => {
                 segment_size = node.segment_size;
-                let covers = segment_size.saturating_mul((FANOUT as u64).saturating_pow(node.height()));
+                let covers =
+                    segment_size.saturating_mul((FANOUT as u64).saturating_pow(node.height()));
                 push_children(&mut stack, node.children, 0, covers);
             }
-            Node::Branch(children) => push_children(&mut stack, children, offset, covers / FANOUT as u64),
+            Node::Branch(children) => {
+                push_children(&mut stack, children, offset, covers / FANOUT as u64)
+            }
             Node::Segment(items) => {
                 let mut at = offset;
                 for item in items {
@@ -203,12 +237,22 @@ async fn check_tree(
             disk: Some(disk.to_string()),
             offset: Some(offset),
         };
-        note(found, object, "a chunk of a recovery point cannot be had".into(), hurt);
+        note(
+            found,
+            object,
+            "a chunk of a recovery point cannot be had".into(),
+            hurt,
+        );
     }
     Ok(())
 }
 
-fn push_children(stack: &mut Vec<(ChunkId, u64, u64)>, children: Vec<Option<ChunkId>>, offset: u64, covers: u64) {
+fn push_children(
+    stack: &mut Vec<(ChunkId, u64, u64)>,
+    children: Vec<Option<ChunkId>>,
+    offset: u64,
+    covers: u64,
+) {
     for (n, child) in (0u64..).zip(children) {
         if let Some(id) = child {
             stack.push((id, offset.saturating_add(n.saturating_mul(covers)), covers));

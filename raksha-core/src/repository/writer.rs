@@ -1,5 +1,6 @@
 //! A writer's session: stores chunks and commits points.
 
+use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -7,9 +8,9 @@ use bytes::Bytes;
 use tokio::sync::Mutex;
 
 use super::entry::{Action, AddedPack, Purpose};
-use super::index::IndexBuilder;
-use super::names::{IndexName, ObjectKind, StoredName};
-use super::packer::{Packer, Publish, UploadedPack};
+use super::index::IndexObject;
+use super::names::{IndexName, ObjectKind};
+use super::packer::{Options, Packer, Publish, UploadedPack};
 use super::reach;
 use super::session::Session;
 use super::shared::Shared;
@@ -22,7 +23,6 @@ use crate::store::{Chunk, ChunkNamer, ChunkSource, ChunkStore, Role, Stored};
 ///
 /// What it stored is found by others, and by the next writer if this one dies, as soon as it is published: every few packs, and at the latest when a
 /// point is committed.
-#[derive(Debug)]
 pub struct Writer {
     session: Arc<Session>,
     packer: Packer,
@@ -30,11 +30,17 @@ pub struct Writer {
     checked: Mutex<u64>,
 }
 
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Writer").field(&self.session.id).finish()
+    }
+}
+
 impl Writer {
     pub(crate) async fn open(shared: Arc<Shared>, pins: &[PointId], who: &str) -> Result<Self> {
-        let session = Arc::new(Session::open(Arc::clone(&shared), Purpose::Write, pins, who).await?);
-        let publisher = Publisher(Arc::clone(&session));
-        let packer = Packer::new(&shared, session.id, Arc::new(publisher));
+        let session =
+            Arc::new(Session::open(Arc::clone(&shared), Purpose::Write, pins, who).await?);
+        let packer = packer(&session);
         let checked = shared.log.seen().await.next;
         Ok(Self {
             session,
@@ -88,7 +94,7 @@ impl Writer {
     async fn must_reach_only_live_chunks(&self, point: &RecoveryPoint) -> Result<()> {
         let lookup = &self.session.shared.lookup;
         let roots = point.disks.iter().map(|d| d.root);
-        let missing = reach::missing(&self.packer, roots, |id| Ok(lookup.locate(id)?.is_some())).await;
+        let missing = reach::missing(self, roots, |id| Ok(lookup.locate(id)?.is_some())).await;
         let missing = match missing {
             Ok(missing) => missing.len(),
             Err(e) if e.kind() == Kind::NotFound => 1,
@@ -121,11 +127,15 @@ impl Writer {
 #[async_trait]
 impl ChunkSource for Writer {
     fn namer(&self) -> &ChunkNamer {
-        self.packer.namer()
+        self.session.shared.records.namer()
     }
 
     async fn get(&self, ids: &[ChunkId]) -> Result<Vec<Bytes>> {
-        self.packer.get(ids).await
+        self.session
+            .shared
+            .fetcher
+            .get(ids, Some(&self.packer))
+            .await
     }
 }
 
@@ -146,31 +156,43 @@ pub(crate) struct Publisher(pub(crate) Arc<Session>);
 
 #[async_trait]
 impl Publish for Publisher {
-    async fn publish(&self, packs: Vec<UploadedPack>) -> Result<()> {
+    async fn publish(&self, index: &IndexObject, packs: &[UploadedPack]) -> Result<()> {
         let session = &self.0;
-        let shared = &session.shared;
-        let mut builder = IndexBuilder::new();
-        for pack in &packs {
-            builder.add_pack(pack.name, pack.role, pack.bytes, &pack.entries);
-        }
-        let bytes = Bytes::from(builder.finish());
-        let name: IndexName = StoredName::of(session.id, &bytes);
-        shared.put_new(name, ObjectKind::Index, bytes.clone().into()).await?;
-        let added = packs.iter().map(|pack| AddedPack {
-            hash: pack.name.hash,
-            bytes: pack.bytes,
-            role: pack.role,
+        let name = IndexName::new(session.id, index.hash);
+        session
+            .shared
+            .put_new(name, ObjectKind::Index, index.bytes.clone().into())
+            .await?;
+        let added = packs.iter().map(|uploaded| AddedPack {
+            hash: uploaded.pack.name.hash,
+            bytes: uploaded.pack.length,
+            role: uploaded.pack.role,
         });
         let added: Vec<AddedPack> = added.collect();
-        let (_, state) = session
-            .append(|_| {
-                Ok(Action::PacksAdded {
-                    index: name.hash,
-                    index_bytes: bytes.len() as u64,
-                    packs: added.clone(),
-                })
+        let append = session.append(|_| {
+            Ok(Action::PacksAdded {
+                index: index.hash,
+                index_bytes: index.bytes.len() as u64,
+                packs: added.clone(),
             })
-            .await?;
-        shared.follow(&state).await
+        });
+        append.await.map(drop)
     }
+}
+
+/// What packs for a session, with a share of the memory of its own.
+pub(crate) fn packer(session: &Arc<Session>) -> Packer {
+    let shared = &session.shared;
+    let mut options = Options::new(session.id);
+    options.pack_size = u64::from(shared.parameters.pack_size);
+    options.check = shared.check_new_chunks;
+    Packer::new(
+        Arc::clone(&shared.target.objects),
+        Arc::clone(&shared.lookup),
+        Arc::clone(&shared.records),
+        Arc::new(Publisher(Arc::clone(session))),
+        shared.env.clone(),
+        shared.shares.packing(),
+        options,
+    )
 }
