@@ -93,8 +93,7 @@ impl Oracle {
 #[test]
 fn it_answers_as_a_plain_map_does_however_it_is_merged_and_stored() {
     for seed in 0..12 {
-        println!("seed {seed}");
-        let mut random = Seeded(seed);
+        let mut random = Seeded::new(seed);
         let folder = std::env::temp_dir().join(format!("raksha-lookup-{}-{seed}", std::process::id()));
         // All in memory, all in files, or some of each; with a cache and without one.
         let memory = [u64::MAX / 2, 0, 20_000][usize::try_from(seed % 3).unwrap()];
