@@ -1,9 +1,15 @@
 //! Seeded randomness for tests.
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
-pub(super) struct Seeded(pub(super) u64);
+pub(super) struct Seeded(u64);
 
 impl Seeded {
+    #[allow(clippy::print_stdout)] // shown if the test fails
+    pub(super) fn new(seed: u64) -> Self {
+        println!("seed {seed}");
+        Self(seed)
+    }
+
     pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;

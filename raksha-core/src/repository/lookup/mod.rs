@@ -213,14 +213,14 @@ impl Change<'_> {
     fn settle(&mut self) -> Result<()> {
         loop {
             self.runs.sort_by_key(|run| std::cmp::Reverse(run.len()));
-            let mut sum = 0;
-            let joins = |run: &&Arc<Run>| {
-                let joins = sum == 0 || run.len() < GROWTH * sum;
+            let (mut sum, mut small) = (0, 0);
+            for (n, run) in (1..).zip(self.runs.iter().rev()) {
+                if run.len() < GROWTH * sum {
+                    small = n;
+                }
                 sum += run.len();
-                joins
-            };
-            let small = self.runs.iter().rev().take_while(joins).count();
-            if small < 2 {
+            }
+            if small == 0 {
                 return Ok(());
             }
             let inputs = self.runs.split_off(self.runs.len() - small);
