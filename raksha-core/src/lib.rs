@@ -6,6 +6,7 @@ pub mod env;
 mod error;
 pub mod format;
 pub mod id;
+pub mod image;
 mod point;
 pub mod store;
 #[cfg(feature = "testkit")]
