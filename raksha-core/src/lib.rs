@@ -9,7 +9,7 @@ pub mod id;
 pub mod image;
 mod point;
 pub mod store;
-#[cfg(feature = "testkit")]
+#[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 mod time;
 

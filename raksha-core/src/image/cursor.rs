@@ -220,7 +220,8 @@ impl Cursor {
             let border = old.border_at(self.at).filter(|i| *i >= kept.start);
             match border {
                 Some(first) if self.is_in_step(&old, first) => {
-                    if doubted_by.is_some_and(|next| self.begins_with_zeroes(next)) {
+                    let hole_followed = old.is_hole(kept.end);
+                    if doubted_by.is_some_and(|next| self.overturns(next, hole_followed)) {
                         return if self.known() < end {
                             self.want(&old, kept, end)
                         } else {
@@ -264,11 +265,15 @@ impl Cursor {
             || first.checked_sub(1).is_some_and(|i| old.is_hole(i))
     }
 
-    /// Whether what follows doubtful chunks might belong to a hole that begins before it.
-    fn begins_with_zeroes(&self, next: &Step<Bytes>) -> bool {
+    /// Whether what follows doubtful chunks may give the last of them another end: it begins with zeroes, which may belong to a
+    /// hole that begins earlier, or the chunk ended at a hole that may not be one any more.
+    fn overturns(&self, next: &Step<Bytes>, hole_followed: bool) -> bool {
         let Step::Read { range, bytes } = next else {
             return false;
         };
+        if hole_followed {
+            return true;
+        }
         let block = self.cutter.block();
         let ahead = range.start.next_multiple_of(block) - range.start;
         let ahead = usize::try_from(ahead).unwrap_or(usize::MAX);

@@ -17,6 +17,9 @@ mod tree;
 mod window;
 mod zeroes;
 
+#[cfg(test)]
+mod tests;
+
 pub use hint::{SPREAD, Sampling};
 pub use ingest::{IngestOptions, Ingested, ingest};
 pub use meter::Meter;

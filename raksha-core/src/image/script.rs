@@ -11,8 +11,8 @@
 //! ([`Cutter::peek`]), and from whether a hole begins within a chunk or right behind it, for which up to
 //! [`Cutter::look_ahead`] bytes behind the chunk must be looked at. So an item that has changes in its own bytes is cut anew, and a
 //! chunk that has changes only in what follows it is *doubtful*: a new hole that begins at or before the chunk's end would have to
-//! cover everything from there to the change. Doubtful chunks are kept if what is read behind them does not begin with zeroes, and are
-//! cut anew if it does.
+//! cover everything from there to the change, and an old hole that the chunk ended at may be one no more. Doubtful chunks are cut
+//! anew if what is read behind them begins with zeroes or was a hole, and are kept otherwise.
 //!
 //! Where the older segment had another length, everything from the last byte that both have is taken as changed, so that what
 //! ended with the segment is cut anew.
