@@ -6,10 +6,11 @@ pub mod env;
 mod error;
 pub mod format;
 pub mod id;
+pub mod image;
 mod point;
 pub mod repository;
 pub mod store;
-#[cfg(feature = "testkit")]
+#[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 mod time;
 

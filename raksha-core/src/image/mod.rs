@@ -1,0 +1,30 @@
+//! One disk as a tree of chunks: in ([`ingest`]), out, compared, walked.
+
+mod aligned;
+mod cursor;
+mod cut;
+mod fast_cdc;
+mod grow;
+mod hint;
+mod ingest;
+mod items;
+mod meter;
+mod plan;
+mod ranges;
+mod script;
+mod segment;
+mod tree;
+mod window;
+mod zeroes;
+
+#[cfg(test)]
+mod tests;
+
+pub use hint::{SPREAD, Sampling};
+pub use ingest::{IngestOptions, Ingested, ingest};
+pub use meter::Meter;
+
+/// How many processors there are to work with.
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(2, std::num::NonZero::get)
+}
