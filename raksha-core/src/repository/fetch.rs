@@ -110,7 +110,9 @@ impl Fetcher {
         for (id, error) in failed {
             got.insert(id, self.elsewhere(id, error).await?);
         }
-        let in_order = ids.iter().map(|id| got.get(id).cloned().ok_or_else(|| nowhere(id)));
+        let in_order = ids
+            .iter()
+            .map(|id| got.get(id).cloned().ok_or_else(|| nowhere(id)));
         in_order.collect()
     }
 
@@ -209,8 +211,12 @@ impl Fetcher {
         let _turn = self.requests.acquire().await;
         let location = pack.location();
         let short = || {
-            Error::new(Kind::Corrupt, "fetch chunks", "the pack is shorter than it was")
-                .with("pack", pack)
+            Error::new(
+                Kind::Corrupt,
+                "fetch chunks",
+                "the pack is shorter than it was",
+            )
+            .with("pack", pack)
         };
         match self.objects.get_range(&location, start..end).await {
             Ok(bytes) if bytes.len() as u64 == end - start => Ok(bytes),
@@ -280,11 +286,20 @@ fn open_all(records: &Records, found: Vec<(ChunkId, Bytes, Role)>) -> Opened {
 }
 
 fn lost(id: &ChunkId, pack: &PackName) -> Error {
-    Error::new(Kind::NotFound, "fetch chunk", "its pack is not in the target")
-        .with("pack", pack)
-        .with("chunk", id)
+    Error::new(
+        Kind::NotFound,
+        "fetch chunk",
+        "its pack is not in the target",
+    )
+    .with("pack", pack)
+    .with("chunk", id)
 }
 
 fn nowhere(id: &ChunkId) -> Error {
-    Error::new(Kind::NotFound, "find chunk", "the repository does not hold it").with("chunk", id)
+    Error::new(
+        Kind::NotFound,
+        "find chunk",
+        "the repository does not hold it",
+    )
+    .with("chunk", id)
 }

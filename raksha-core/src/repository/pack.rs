@@ -329,7 +329,12 @@ mod tests {
             let found = slice(&pack.bytes, entry.offset, entry.length);
             assert_eq!(found, Some(record));
         }
-        assert!(Directory::of_pack(&self::pack(&[]).bytes).unwrap().entries.is_empty());
+        assert!(
+            Directory::of_pack(&self::pack(&[]).bytes)
+                .unwrap()
+                .entries
+                .is_empty()
+        );
     }
 
     #[test]

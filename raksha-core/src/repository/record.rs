@@ -199,7 +199,8 @@ mod tests {
                         flipped[at] ^= 1;
                         let opened = records.open_chunk(&flipped, id, Role::Data);
                         // Unsealed, a flipped bit may be one that zstd does not use; what comes back is right or refused.
-                        let harmless = cipher == Cipher::None && opened.as_deref().is_ok_and(|b| b == plain);
+                        let harmless =
+                            cipher == Cipher::None && opened.as_deref().is_ok_and(|b| b == plain);
                         assert!(opened.is_err() || harmless);
                     }
                 }
@@ -224,7 +225,10 @@ mod tests {
         let here = Belongs::Repository("raksha point v1", RepositoryId::from_bytes([1; 16]));
         let other = Belongs::Repository("raksha point v1", RepositoryId::from_bytes([2; 16]));
         let sealed = records.seal_blob(here, b"a point", &Env::system()).unwrap();
-        assert_eq!(records.open_blob(&sealed, here, 7).unwrap(), &b"a point"[..]);
+        assert_eq!(
+            records.open_blob(&sealed, here, 7).unwrap(),
+            &b"a point"[..]
+        );
         assert!(records.open_blob(&sealed, here, 6).is_err());
         assert!(records.open_blob(&sealed, other, 7).is_err());
     }

@@ -52,7 +52,11 @@ impl MasterKey {
     }
 
     /// The key for `purpose` in `repository`.
-    pub(crate) fn derive(&self, purpose: Purpose, repository: &RepositoryId) -> Zeroizing<[u8; 32]> {
+    pub(crate) fn derive(
+        &self,
+        purpose: Purpose,
+        repository: &RepositoryId,
+    ) -> Zeroizing<[u8; 32]> {
         let mut material = Zeroizing::new([0; 48]);
         let (key, id) = material.split_at_mut(32);
         key.copy_from_slice(self.0.as_slice());
@@ -74,11 +78,19 @@ mod tests {
 
     #[test]
     fn every_purpose_and_repository_has_a_key_of_its_own() {
-        let (one, two) = (MasterKey(Zeroizing::new([1; 32])), MasterKey(Zeroizing::new([2; 32])));
+        let (one, two) = (
+            MasterKey(Zeroizing::new([1; 32])),
+            MasterKey(Zeroizing::new([2; 32])),
+        );
         let mut seen = HashSet::new();
         for master in [&one, &two] {
             for repository in [3, 4].map(|n| RepositoryId::from_bytes([n; 16])) {
-                for purpose in [Purpose::ChunkNames, Purpose::Chunks, Purpose::Points, Purpose::Log] {
+                for purpose in [
+                    Purpose::ChunkNames,
+                    Purpose::Chunks,
+                    Purpose::Points,
+                    Purpose::Log,
+                ] {
                     assert!(seen.insert(*master.derive(purpose, &repository)));
                 }
             }
@@ -88,9 +100,14 @@ mod tests {
     #[test]
     fn derived_keys_never_change_between_versions() {
         let master = MasterKey(Zeroizing::new([1; 32]));
-        let name = master.namer(&RepositoryId::from_bytes([2; 16])).name(b"chunk");
+        let name = master
+            .namer(&RepositoryId::from_bytes([2; 16]))
+            .name(b"chunk");
         let material = [[1; 32].as_slice(), &[2; 16]].concat();
         let key = blake3::derive_key("raksha 2026 chunk names v1", &material);
-        assert_eq!(name.as_bytes(), blake3::keyed_hash(&key, b"chunk").as_bytes());
+        assert_eq!(
+            name.as_bytes(),
+            blake3::keyed_hash(&key, b"chunk").as_bytes()
+        );
     }
 }

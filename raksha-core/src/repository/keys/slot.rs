@@ -141,7 +141,8 @@ pub(crate) fn open_slot(
     name: &str,
 ) -> Result<Option<MasterKey>> {
     check(secret)?;
-    let corrupt = |reason: &str| Error::new(Kind::Corrupt, "read key slot", reason).with("slot", name);
+    let corrupt =
+        |reason: &str| Error::new(Kind::Corrupt, "read key slot", reason).with("slot", name);
     let json = unframe(bytes, "key slot").map_err(|e| e.with("slot", name))?;
     let slot: Slot =
         serde_json::from_slice(json).map_err(|e| corrupt("it is no key slot").caused_by(e))?;

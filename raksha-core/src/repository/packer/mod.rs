@@ -23,8 +23,8 @@ use bytes::Bytes;
 use object_store::ObjectStore;
 use tokio::sync::{RwLock, Semaphore};
 
-use open_pack::{Content, Item, PackCell};
 pub(crate) use open_pack::Held;
+use open_pack::{Content, Item, PackCell};
 use shipping::Shipping;
 pub(crate) use shipping::{Publish, UploadedPack};
 
@@ -60,7 +60,9 @@ impl Options {
         Self {
             session,
             pack_size: DEFAULT_PACK_SIZE,
-            open_packs: std::thread::available_parallelism().map_or(2, Into::into).min(8),
+            open_packs: std::thread::available_parallelism()
+                .map_or(2, Into::into)
+                .min(8),
             uploads: 8,
             publish_bytes: 256 << 20,
             check: true,
@@ -121,10 +123,15 @@ impl Packer {
         options: Options,
     ) -> Self {
         let quarter = budget.total() / 4 / PAGE * PAGE;
-        let pack_size = options.pack_size.next_multiple_of(PAGE).min(quarter.max(PAGE));
+        let pack_size = options
+            .pack_size
+            .next_multiple_of(PAGE)
+            .min(quarter.max(PAGE));
         // One for the tree, one on its way, the others open for data.
         let buffers = usize::try_from(budget.total() / pack_size).unwrap_or(usize::MAX);
-        let open = options.open_packs.clamp(1, buffers.saturating_sub(2).max(1));
+        let open = options
+            .open_packs
+            .clamp(1, buffers.saturating_sub(2).max(1));
         let oversize = budget.total().saturating_sub(open as u64 * pack_size);
         Self(Arc::new(Inner {
             records,
@@ -254,7 +261,8 @@ impl Inner {
     /// Seals items into a pack until it is full. For threads that compute.
     fn fill(&self, cell: &Arc<PackCell>, mut rest: VecDeque<Item>) -> Result<Filled> {
         let placed = cell.fill(&mut rest, &self.records, self.shipping.options.check)?;
-        self.shipping.placed(cell, placed.iter().map(|(_, entry)| entry));
+        self.shipping
+            .placed(cell, placed.iter().map(|(_, entry)| entry));
         let finished = match rest.is_empty() {
             true => None,
             false => Some(cell.finish()?),
@@ -287,7 +295,10 @@ impl Inner {
         {
             // Nobody is putting, so every open pack is idle; and nobody who flushes too overtakes.
             let _nobody = self.gate.write().await;
-            for pack in [&self.data, &self.tree].iter().flat_map(|bench| bench.take_all()) {
+            for pack in [&self.data, &self.tree]
+                .iter()
+                .flat_map(|bench| bench.take_all())
+            {
                 let cell = Arc::clone(&pack.cell);
                 let finish = move || cell.finish();
                 let finished = self.shipping.env.compute(finish).await??;
@@ -313,7 +324,11 @@ impl Shipping {
     fn unknown(&self, items: Vec<Item>) -> Result<VecDeque<Item>> {
         let absent = self.not_found(items)?;
         let mine = self.claim(absent.iter().map(|item| &item.id));
-        let claimed: Vec<_> = absent.into_iter().zip(mine).filter(|(_, mine)| *mine).collect();
+        let claimed: Vec<_> = absent
+            .into_iter()
+            .zip(mine)
+            .filter(|(_, mine)| *mine)
+            .collect();
         let claimed: Vec<_> = claimed.into_iter().map(|(item, _)| item).collect();
         // What was published between looking and claiming is in the lookup by now.
         let ids: Vec<_> = claimed.iter().map(|item| item.id).collect();
@@ -329,9 +344,10 @@ impl Shipping {
     fn not_found(&self, items: Vec<Item>) -> Result<Vec<Item>> {
         let ids: Vec<_> = items.iter().map(|item| item.id).collect();
         let found = self.lookup.locate_many(&ids)?;
-        let absent = items.into_iter().zip(found).filter(|(item, found)| {
-            found.is_none() || matches!(item.content, Content::Record(_))
-        });
+        let absent = items
+            .into_iter()
+            .zip(found)
+            .filter(|(item, found)| found.is_none() || matches!(item.content, Content::Record(_)));
         Ok(absent.map(|(item, _)| item).collect())
     }
 }
