@@ -6,6 +6,8 @@ pub mod env;
 mod error;
 pub mod format;
 pub mod id;
+#[cfg(feature = "local")]
+pub mod local;
 mod point;
 pub mod store;
 #[cfg(feature = "testkit")]
