@@ -10,7 +10,7 @@ pub mod id;
 pub mod local;
 mod point;
 pub mod store;
-#[cfg(feature = "testkit")]
+#[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 mod time;
 

@@ -61,6 +61,8 @@ mod sparse;
 mod survey;
 #[cfg(test)]
 mod test_files;
+#[cfg(test)]
+mod tests;
 mod translate;
 mod writer;
 

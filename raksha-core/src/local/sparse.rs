@@ -173,7 +173,8 @@ fn part<'a>(buffer: &'a mut [u8], step: &Range<u64>) -> &'a mut [u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::local::test_files::{Scratch, Seeded};
+    use crate::local::test_files::Scratch;
+    use crate::testkit::Seeded;
 
     #[test]
     fn a_copy_is_equal_and_stays_sparse() {

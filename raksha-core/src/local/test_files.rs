@@ -1,4 +1,4 @@
-//! For this module's tests: folders that go when they are dropped, seeded randomness, and QEMU's tools.
+//! For this module's tests: folders that go when they are dropped, and QEMU's tools.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -38,33 +38,6 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// splitmix64, by Sebastiano Vigna.
-#[derive(Debug)]
-pub(super) struct Seeded(u64);
-
-impl Seeded {
-    pub(super) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub(super) fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-
-    pub(super) fn bytes(&mut self, length: usize) -> Vec<u8> {
-        let words = std::iter::from_fn(|| Some(self.next().to_le_bytes()));
-        words.flatten().take(length).collect()
     }
 }
 
