@@ -1,6 +1,10 @@
 //! For tests of those who implement the traits: a chunk store in memory, stores that misbehave on demand, a simulated clock,
 //! and conformance suites.
 
+mod job_store;
 mod memory_chunks;
+mod memory_jobs;
 
+pub use job_store::check_job_store;
 pub use memory_chunks::MemoryChunks;
+pub use memory_jobs::MemoryJobs;
