@@ -8,6 +8,7 @@ pub mod format;
 pub mod id;
 pub mod image;
 mod point;
+pub mod protect;
 pub mod repository;
 pub mod store;
 #[cfg(any(test, feature = "testkit"))]
