@@ -2,6 +2,7 @@
 
 pub mod budget;
 pub mod cloud;
+pub mod disk_file;
 pub mod env;
 mod error;
 pub mod format;

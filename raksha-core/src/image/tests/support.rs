@@ -19,6 +19,12 @@ use crate::testkit::MemoryChunks;
 
 pub(super) const MIB: u64 = 1 << 20;
 
+/// The seeds to try: `few`, or as many as the variable `RAKSHA_SEEDS` asks for.
+pub(super) fn seeds(few: u64) -> Range<u64> {
+    let more = std::env::var("RAKSHA_SEEDS");
+    0..more.map_or(few, |n| n.parse().unwrap())
+}
+
 /// SplitMix64.
 #[derive(Debug, Clone)]
 pub(super) struct Dice(pub(super) u64);
