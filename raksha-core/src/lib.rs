@@ -8,6 +8,8 @@ mod error;
 pub mod format;
 pub mod id;
 pub mod image;
+#[cfg(feature = "local")]
+pub mod local;
 mod point;
 pub mod protect;
 pub mod repository;

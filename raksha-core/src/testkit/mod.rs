@@ -4,7 +4,11 @@
 mod job_store;
 mod memory_chunks;
 mod memory_jobs;
+pub mod cloud;
+mod memory_chunks;
+mod seeded;
 
 pub use job_store::check_job_store;
 pub use memory_chunks::MemoryChunks;
 pub use memory_jobs::MemoryJobs;
+pub use seeded::Seeded;

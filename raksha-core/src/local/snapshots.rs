@@ -1,0 +1,471 @@
+//! Snapshots: copies of all disks of a set, taken while nobody who keeps to the lock can write.
+//!
+//! A snapshot of a disk is a folder of its own under `snapshots/`, named by its marker: the files that the disk consists
+//! of, and last of all a record that says what they are. Without the record it is no snapshot. The record holds a random
+//! mark, which is the identity that an [`Anchor`] proves.
+
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::description::{Description, DiskFormat};
+use super::directory::{Directory, Hold, SNAPSHOTS, sync_directory};
+use super::layers::{self, Layer};
+use super::sparse::{self, BLOCK, CopiedBy, Stop, Stopped};
+use super::{LocalCloud, add};
+use crate::cloud::{
+    Anchor, ChangeHint, Consistency, ConsistencyLedger, DiskConsistency, DiskId, HintSupport,
+    OpenedDisk, Raw, Recorder, ResourceGraph, SnapshotCapabilities, SnapshotProvider,
+    SnapshotRequest, SnapshotSet, SnapshottedDisk, Temporary,
+};
+use crate::env::Env;
+use crate::error::{Error, Kind, Result};
+use crate::time::Timestamp;
+
+/// What temporaries of this provider are called.
+const KIND: &str = "disk snapshot";
+/// The record in a snapshot's folder.
+const RECORD: &str = "snapshot.json";
+/// Bytes compared between two chances to stop.
+const COMPARE_STEP: u64 = 256 << 20;
+
+/// What a snapshot's folder holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Record {
+    disk: DiskId,
+    size: u64,
+    /// What only this snapshot has.
+    identity: String,
+    /// The files of the disk from the top down.
+    layers: Vec<CopiedLayer>,
+}
+
+/// A file of a snapshot, by its name in the folder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct CopiedLayer {
+    file: String,
+    format: DiskFormat,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    data: Option<String>,
+}
+
+/// A snapshot that was just taken.
+struct Taken {
+    record: Record,
+    name: String,
+    began: Timestamp,
+    ended: Timestamp,
+    by: CopiedBy,
+}
+
+#[async_trait]
+impl SnapshotProvider for LocalCloud {
+    async fn capabilities(&self, graph: &ResourceGraph) -> Result<SnapshotCapabilities> {
+        let disks: Vec<DiskId> = graph.disks()?.into_iter().map(|(disk, _)| disk).collect();
+        let directory = self.directory.clone();
+        let look = move || -> Result<bool> {
+            let description = directory.read()?;
+            let mut all_raw = true;
+            for disk in &disks {
+                let entry = description.disk(disk)?;
+                add::check_size(&description, &directory, entry)?;
+                all_raw &= entry.format == DiskFormat::Raw;
+            }
+            Ok(all_raw)
+        };
+        let hints = match self.env.compute(look).await?? {
+            true => HintSupport::AllDisks,
+            false => HintSupport::SomeDisks,
+        };
+        Ok(SnapshotCapabilities::new(
+            Consistency::CrashAcrossDisks,
+            hints,
+        ))
+    }
+
+    async fn snapshot(
+        &self,
+        request: SnapshotRequest<'_>,
+        recorder: &dyn Recorder,
+    ) -> Result<SnapshotSet> {
+        let SnapshotRequest {
+            graph: _,
+            disks,
+            consistency: _,
+            marker,
+            keep_anchor,
+        } = request;
+        let mut wanted: Vec<(DiskId, String, String)> = Vec::new();
+        for (i, disk) in disks.iter().enumerate() {
+            if wanted.iter().any(|(known, ..)| known == disk) {
+                let message = "a disk is asked for twice: ask once";
+                return Err(Error::new(Kind::Invalid, TAKE, message).with("disk", disk));
+            }
+            let name = format!("{marker}-{i}");
+            check_name(&name)?;
+            let identity = self.new_id()?;
+            wanted.push((disk.clone(), name, identity));
+        }
+        for (_, name, _) in &wanted {
+            recorder.record(&temporary(name)).await?;
+        }
+
+        let env = self.env.clone();
+        let stop = Stop::default();
+        let stopped = stop.watch();
+        let take = move |directory: &Directory, _: &_| {
+            let description = directory.read()?;
+            directory.make_folder(SNAPSHOTS)?;
+            let mut taken = Vec::new();
+            for (disk, name, identity) in wanted {
+                let one = take_one(
+                    directory,
+                    &description,
+                    disk,
+                    name,
+                    identity,
+                    &env,
+                    &stopped,
+                )?;
+                taken.push(one);
+            }
+            if keep_anchor {
+                let done = sync_directory(&directory.place(SNAPSHOTS));
+                done.map_err(|e| Error::io(TAKE, e))?;
+            }
+            Ok(taken)
+        };
+        let taken = self.locked(Hold::Exclusive, take).await?;
+        Ok(snapshot_set(taken, keep_anchor))
+    }
+
+    async fn open(
+        &self,
+        set: &SnapshotSet,
+        disk: &DiskId,
+        since: Option<&Anchor>,
+        _recorder: &dyn Recorder,
+    ) -> Result<OpenedDisk> {
+        let of_set = set.disks.iter().find(|d| d.disk == *disk);
+        let name = of_set.and_then(|d| d.detail.get("snapshot")?.as_str());
+        let name = name.ok_or_else(|| {
+            let message = "the snapshot set does not hold this disk";
+            Error::new(Kind::NotFound, OPEN, message).with("disk", disk)
+        })?;
+        let name = name.to_owned();
+        let (directory, env, disk) = (self.directory.clone(), self.env.clone(), disk.clone());
+        let anchor = since.cloned();
+        let open = move || -> Result<_> {
+            let (record, layers) = find(&directory, &name)?;
+            if record.disk != disk {
+                let message = "the snapshot is of another disk";
+                return Err(Error::new(Kind::Corrupt, OPEN, message).with("snapshot", &name));
+            }
+            let reader = layers::open(&layers, record.size, &env)?;
+            let pair = anchor.and_then(|anchor| comparable(&directory, &anchor, &record, &layers));
+            Ok((reader, pair))
+        };
+        let (reader, pair) = self.env.compute(open).await??;
+        let hint = match pair {
+            Some(pair) => Some(pair.compare(&self.env).await?),
+            None => None,
+        };
+        Ok(OpenedDisk { reader, hint })
+    }
+
+    async fn release(&self, temporary: &Temporary) -> Result<()> {
+        if temporary.kind != KIND {
+            let message = format!(
+                "this is a {}, not a {KIND} of a local cloud",
+                temporary.kind
+            );
+            return Err(
+                Error::new(Kind::Invalid, RELEASE, message).with("marker", &temporary.marker)
+            );
+        }
+        let name = temporary
+            .id
+            .clone()
+            .unwrap_or_else(|| temporary.marker.clone());
+        check_name(&name)?;
+        // Exclusively, so that a run that was given up while it was copying has stopped.
+        let remove = move |directory: &Directory, _: &_| {
+            let folder = directory.place(SNAPSHOTS).join(&name);
+            remove_folder(&folder)
+                .map_err(|e| Error::io(RELEASE, e).with("snapshot", folder.display()))
+        };
+        self.locked(Hold::Exclusive, remove).await
+    }
+}
+
+const TAKE: &str = "take snapshot";
+const OPEN: &str = "open snapshot";
+const RELEASE: &str = "release snapshot";
+
+fn temporary(name: &str) -> Temporary {
+    Temporary {
+        marker: name.to_owned(),
+        kind: KIND.to_owned(),
+        id: Some(name.to_owned()),
+        detail: Raw::Null,
+    }
+}
+
+fn snapshot_set(taken: Vec<Taken>, keep_anchor: bool) -> SnapshotSet {
+    let began = taken.iter().map(|t| t.began).min();
+    let ended = taken.iter().map(|t| t.ended).max();
+    let skew = began
+        .zip(ended)
+        .map_or(Duration::ZERO, |(began, ended)| ended.since(began));
+    let mut set = SnapshotSet {
+        disks: Vec::new(),
+        ledger: ConsistencyLedger {
+            disks: Vec::new(),
+            skew,
+        },
+        detail: Raw::Null,
+    };
+    for one in taken {
+        let raw = matches!(one.record.layers.as_slice(), [only] if only.format == DiskFormat::Raw);
+        set.ledger.disks.push(DiskConsistency {
+            disk: one.record.disk.clone(),
+            level: Consistency::CrashAcrossDisks,
+            means: match one.by {
+                CopiedBy::Cloning => "clone under the cloud's lock".to_owned(),
+                CopiedBy::Reading => "copy under the cloud's lock".to_owned(),
+            },
+            taken: one.began,
+            freeze: None,
+        });
+        set.disks.push(SnapshottedDisk {
+            disk: one.record.disk,
+            size: one.record.size,
+            anchor: (keep_anchor && raw).then(|| Anchor {
+                id: one.name.clone(),
+                identity: one.record.identity,
+                temporary: temporary(&one.name),
+            }),
+            detail: serde_json::json!({ "snapshot": one.name }),
+        });
+    }
+    set
+}
+
+/// Copies one disk into a folder of its own. The caller holds the lock.
+fn take_one(
+    directory: &Directory,
+    description: &Description,
+    disk: DiskId,
+    name: String,
+    identity: String,
+    env: &Env,
+    stopped: &Stopped,
+) -> Result<Taken> {
+    let entry = description.disk(&disk)?;
+    let size = add::check_size(description, directory, entry)?;
+    let (found, _) = layers::find(directory, entry)?;
+    let folder = directory.place(SNAPSHOTS).join(&name);
+    fs::create_dir(&folder).map_err(|e| Error::io(TAKE, e).with("snapshot", folder.display()))?;
+
+    let began = env.now();
+    let mut by = CopiedBy::Cloning;
+    let mut layers = Vec::new();
+    let mut copy = |from: &Path, name: String| -> Result<String> {
+        let how = copy_unchanged(from, &folder.join(&name), stopped)
+            .map_err(|e| e.with("disk", &disk).with("file", from.display()))?;
+        if how == CopiedBy::Reading {
+            by = how;
+        }
+        Ok(name)
+    };
+    for (i, layer) in found.iter().enumerate() {
+        let data = layer.data.as_deref();
+        layers.push(CopiedLayer {
+            file: copy(&layer.path, format!("{i}"))?,
+            format: layer.format,
+            data: data
+                .map(|path| copy(path, format!("{i}.data")))
+                .transpose()?,
+        });
+    }
+    let ended = env.now();
+
+    let record = Record {
+        disk,
+        size,
+        identity,
+        layers,
+    };
+    write_record(&folder, &record).map_err(|e| Error::io(TAKE, e).with("snapshot", &name))?;
+    Ok(Taken {
+        record,
+        name,
+        began,
+        ended,
+        by,
+    })
+}
+
+/// Copies a file and makes sure that nobody wrote to it meanwhile.
+fn copy_unchanged(from: &Path, to: &Path, stopped: &Stopped) -> Result<CopiedBy> {
+    let io = |e: std::io::Error| match e.kind() {
+        std::io::ErrorKind::Interrupted => Error::new(
+            Kind::Cancelled,
+            TAKE,
+            "nobody waits for the snapshot any more",
+        ),
+        _ => Error::io(TAKE, e),
+    };
+    let stamp = |file: &File| {
+        let about = file.metadata().map_err(io)?;
+        Ok((
+            about.len(),
+            about.mtime(),
+            about.mtime_nsec(),
+            about.ctime(),
+            about.ctime_nsec(),
+        ))
+    };
+    let from = File::open(from).map_err(io)?;
+    let to = File::create_new(to).map_err(io)?;
+    let before = stamp(&from)?;
+    let how = sparse::copy(&from, &to, stopped).map_err(io)?;
+    if stamp(&from)? != before {
+        return Err(Error::new(
+            Kind::Conflict,
+            TAKE,
+            "the disk was written while it was copied, by somebody who does not hold the cloud's lock: stop the server, or try again",
+        ));
+    }
+    to.sync_all().map_err(io)?;
+    Ok(how)
+}
+
+/// Writes the record that makes the folder a snapshot.
+fn write_record(folder: &Path, record: &Record) -> std::io::Result<()> {
+    let text = serde_json::to_vec_pretty(record)?;
+    let next = folder.join("snapshot.json.next");
+    fs::write(&next, text)?;
+    File::open(&next)?.sync_all()?;
+    fs::rename(&next, folder.join(RECORD))?;
+    sync_directory(folder)
+}
+
+/// The record and the files of the snapshot `name`.
+fn find(directory: &Directory, name: &str) -> Result<(Record, Vec<Layer>)> {
+    check_name(name)?;
+    let folder = directory.place(SNAPSHOTS).join(name);
+    let text = fs::read(folder.join(RECORD))
+        .map_err(|e| Error::io(OPEN, e).with("snapshot", folder.display()))?;
+    let record: Record = serde_json::from_slice(&text).map_err(|e| {
+        Error::new(Kind::Corrupt, OPEN, "its record cannot be understood")
+            .with("snapshot", folder.display())
+            .caused_by(e)
+    })?;
+    let mut layers = Vec::new();
+    for layer in &record.layers {
+        layers.push(Layer {
+            path: directory.find_from(&folder, &layer.file)?,
+            format: layer.format,
+            data: match &layer.data {
+                Some(data) => Some(directory.find_from(&folder, data)?),
+                None => None,
+            },
+        });
+    }
+    Ok((record, layers))
+}
+
+/// Snapshot names become folder names, so not everything will do.
+fn check_name(name: &str) -> Result<()> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let plain =
+        name.chars().all(allowed) && !name.starts_with('.') && (1..=200).contains(&name.len());
+    if plain {
+        return Ok(());
+    }
+    let message = "the marker becomes the name of a folder: use up to 180 letters, digits, `-`, `_` and `.`, the first of them no `.`";
+    Err(Error::new(Kind::Invalid, TAKE, message).with("marker", name))
+}
+
+/// Removes a snapshot's folder; the record first, so that what is left after a crash is no snapshot.
+fn remove_folder(folder: &Path) -> std::io::Result<()> {
+    match fs::symlink_metadata(folder) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(e),
+        Ok(about) if !about.is_dir() => return Err(std::io::ErrorKind::NotADirectory.into()),
+        Ok(_) => {}
+    }
+    super::directory::remove_if_there(&folder.join(RECORD))?;
+    fs::remove_dir_all(folder)
+}
+
+/// Two snapshots of a raw disk, opened to be compared.
+struct Pair {
+    old: File,
+    old_size: u64,
+    new: File,
+    new_size: u64,
+}
+
+/// The anchor and the snapshot of `record`, if the anchor is there and the one that it was.
+fn comparable(
+    directory: &Directory,
+    anchor: &Anchor,
+    record: &Record,
+    layers: &[Layer],
+) -> Option<Pair> {
+    let (old_record, old_layers) = find(directory, &anchor.id).ok()?;
+    if old_record.identity != anchor.identity || old_record.disk != record.disk {
+        return None;
+    }
+    let raw = |layers: &[Layer]| match layers {
+        [only] if only.format == DiskFormat::Raw => File::open(&only.path).ok(),
+        _ => None,
+    };
+    Some(Pair {
+        old: raw(&old_layers)?,
+        old_size: old_record.size,
+        new: raw(layers)?,
+        new_size: record.size,
+    })
+}
+
+impl Pair {
+    /// What changed from the old to the new, in steps between which the future can be dropped.
+    async fn compare(self, env: &Env) -> Result<ChangeHint> {
+        let Self {
+            old,
+            old_size,
+            new,
+            new_size,
+        } = self;
+        // A block that the old disk had only in part counts as changed.
+        let common = old_size.min(new_size);
+        let common = if common == new_size {
+            common
+        } else {
+            common - common % BLOCK as u64
+        };
+        let files = std::sync::Arc::new((old, new));
+        let stop = Stop::default();
+        let mut changed: Vec<std::ops::Range<u64>> = Vec::new();
+        let mut at = 0;
+        while at < common {
+            let end = common.min(at + COMPARE_STEP);
+            let (files, stopped) = (std::sync::Arc::clone(&files), stop.watch());
+            let step = move || sparse::differences(&files.0, &files.1, at..end, &stopped);
+            let found = env.compute(step).await?;
+            changed.extend(found.map_err(|e| Error::io("compare snapshots", e))?);
+            at = end;
+        }
+        if common < new_size {
+            changed.push(common..new_size);
+        }
+        Ok(ChangeHint { changed })
+    }
+}
