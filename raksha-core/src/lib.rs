@@ -11,6 +11,7 @@ pub mod image;
 #[cfg(feature = "local")]
 pub mod local;
 mod point;
+pub mod protect;
 pub mod repository;
 pub mod store;
 #[cfg(any(test, feature = "testkit"))]

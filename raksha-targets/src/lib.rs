@@ -1,1 +1,7 @@
-//! raksha-targets.
+//! Where Raksha keeps what it protects.
+
+#[cfg(feature = "sqlite")]
+mod sql;
+
+#[cfg(feature = "sqlite")]
+pub use sql::SqlJobs;

@@ -2,8 +2,12 @@
 //! and conformance suites.
 
 pub mod cloud;
+mod job_store;
 mod memory_chunks;
+mod memory_jobs;
 mod seeded;
 
+pub use job_store::check_job_store;
 pub use memory_chunks::MemoryChunks;
+pub use memory_jobs::MemoryJobs;
 pub use seeded::Seeded;
