@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::Mutex;
 
 use super::items::OldSegment;
-use super::tree::{segment_range, WIDTH, nodes_at, fetch_one};
+use super::tree::{WIDTH, fetch_one, nodes_at, segment_range};
 use crate::cloud::{DiskReader, Extent, ExtentKind};
 use crate::error::{Error, Kind, Result};
 use crate::format::tree::{Item, Root, RootNode};
@@ -52,7 +52,10 @@ impl ImageReader {
     /// # Errors
     /// Those of the source; [`Kind::Corrupt`] if this is no root of that size.
     pub async fn open(root: &Root, source: Arc<dyn ChunkSource>) -> Result<Self> {
-        let node = super::tree::Tree::open(source.as_ref(), root).await?.root().clone();
+        let node = super::tree::Tree::open(source.as_ref(), root)
+            .await?
+            .root()
+            .clone();
         let kept = u64::from(node.chunking.max());
         let data = usize::try_from(kept * 2).unwrap_or(0).max(DATA_KEPT);
         Ok(Self {
@@ -95,7 +98,10 @@ impl ImageReader {
         let segment = OldSegment::new(node, range.end - range.start)
             .map_err(|e| e.with("disk offset", range.start))?;
         let segment = Arc::new(segment);
-        self.segments.lock().await.put(index, Arc::clone(&segment), 1);
+        self.segments
+            .lock()
+            .await
+            .put(index, Arc::clone(&segment), 1);
         Ok(segment)
     }
 
@@ -224,7 +230,8 @@ impl DiskReader for ImageReader {
         for index in self.touched(&range) {
             let start = segment_range(self.root.segment_size, self.root.size, index).start;
             for (place, item) in self.segment(index).await?.iter() {
-                let inside = (start + place.start).max(range.start)..(start + place.end).min(range.end);
+                let inside =
+                    (start + place.start).max(range.start)..(start + place.end).min(range.end);
                 if inside.is_empty() {
                     continue;
                 }
@@ -257,7 +264,8 @@ impl DiskReader for ImageReader {
             if !part.is_empty() {
                 let segment = self.segment(index).await?;
                 let read = self.read_segment(&segment, inside.start - place.start, part);
-                read.await.map_err(|e| e.with("disk offset", inside.start))?;
+                read.await
+                    .map_err(|e| e.with("disk offset", inside.start))?;
             }
         }
         Ok(buffer)

@@ -1,11 +1,10 @@
 //! For tests of those who implement the traits: a chunk store in memory, stores that misbehave on demand, a simulated clock,
 //! and conformance suites.
 
+pub mod cloud;
 mod job_store;
 mod memory_chunks;
 mod memory_jobs;
-pub mod cloud;
-mod memory_chunks;
 mod seeded;
 
 pub use job_store::check_job_store;

@@ -34,7 +34,14 @@ fn pack(n: u64, chunks: &[u64]) -> (IndexPack, Vec<PackEntry>) {
     let entries: Vec<_> = entries.collect();
     let role = [Role::Data, Role::Tree][usize::try_from(n % 2).unwrap()];
     let length = u64::from(offset) + 100;
-    (IndexPack { name: name(n), role, length }, entries)
+    (
+        IndexPack {
+            name: name(n),
+            role,
+            length,
+        },
+        entries,
+    )
 }
 
 fn index(packs: &[(IndexPack, Vec<PackEntry>)]) -> IndexObject {
@@ -94,7 +101,8 @@ impl Oracle {
 fn it_answers_as_a_plain_map_does_however_it_is_merged_and_stored() {
     for seed in 0..12 {
         let mut random = Seeded::new(seed);
-        let folder = std::env::temp_dir().join(format!("raksha-lookup-{}-{seed}", std::process::id()));
+        let folder =
+            std::env::temp_dir().join(format!("raksha-lookup-{}-{seed}", std::process::id()));
         // All in memory, all in files, or some of each; with a cache and without one.
         let memory = [u64::MAX / 2, 0, 20_000][usize::try_from(seed % 3).unwrap()];
         let cache = (seed % 2 == 0).then(|| folder.clone());
@@ -112,9 +120,14 @@ fn it_answers_as_a_plain_map_does_however_it_is_merged_and_stored() {
             }
             if random.below(4) == 0 {
                 // A pack that is known already is listed again.
-                listed.push(packs[usize::try_from(random.below(packs.len() as u64)).unwrap()].clone());
+                listed.push(
+                    packs[usize::try_from(random.below(packs.len() as u64)).unwrap()].clone(),
+                );
             }
-            for pack in listed.iter().filter(|(pack, _)| !retired.contains(&pack.name)) {
+            for pack in listed
+                .iter()
+                .filter(|(pack, _)| !retired.contains(&pack.name))
+            {
                 oracle.add(pack);
             }
             objects.push(index(&listed));
@@ -137,7 +150,10 @@ fn it_answers_as_a_plain_map_does_however_it_is_merged_and_stored() {
         again.retire(&retired);
         let hashes: Vec<_> = objects.iter().map(|object| object.hash).collect();
         let missing = again.add_cached(&hashes).unwrap();
-        assert_eq!(missing.len(), if cache.is_some() { 0 } else { hashes.len() });
+        assert_eq!(
+            missing.len(),
+            if cache.is_some() { 0 } else { hashes.len() }
+        );
         again.add(objects.clone()).unwrap();
         oracle.check(&again, 3200);
 
@@ -267,5 +283,11 @@ fn lookups_go_on_while_runs_are_added() {
         }
     });
     let all: Vec<_> = (50..3000).map(id).collect();
-    assert!(lookup.locate_many(&all).unwrap().iter().all(Option::is_some));
+    assert!(
+        lookup
+            .locate_many(&all)
+            .unwrap()
+            .iter()
+            .all(Option::is_some)
+    );
 }

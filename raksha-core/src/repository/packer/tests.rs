@@ -64,7 +64,9 @@ impl ObjectStore for Target {
         self.largest.fetch_max(size, Ordering::SeqCst);
         if self.lost_answers.load(Ordering::SeqCst) {
             // A retrying layer: the first attempt took effect, the second finds its object.
-            let first = self.inside.put_opts(location, payload.clone(), options.clone());
+            let first = self
+                .inside
+                .put_opts(location, payload.clone(), options.clone());
             first.await?;
         }
         self.inside.put_opts(location, payload, options).await
@@ -150,7 +152,10 @@ impl Publish for Published {
         if self.failing.load(Ordering::SeqCst) {
             return Err(Error::new(Kind::Fenced, "publish", "told to fail"));
         }
-        self.batches.lock().unwrap().push((index.clone(), packs.to_vec()));
+        self.batches
+            .lock()
+            .unwrap()
+            .push((index.clone(), packs.to_vec()));
         Ok(())
     }
 }
@@ -216,19 +221,30 @@ impl World {
     fn numbered(&self, n: u64) -> Chunk {
         let mut random = Seeded::new(n);
         let length = usize::try_from(1 + random.below(20_000)).unwrap();
-        let part = random.bytes(if n.is_multiple_of(2) { length } else { 1 + length / 20 });
+        let part = random.bytes(if n.is_multiple_of(2) {
+            length
+        } else {
+            1 + length / 20
+        });
         self.chunk(part.iter().copied().cycle().take(length).collect())
     }
 
     fn packs(&self) -> Vec<UploadedPack> {
         let batches = self.published.batches.lock().unwrap();
-        batches.iter().flat_map(|(_, packs)| packs.clone()).collect()
+        batches
+            .iter()
+            .flat_map(|(_, packs)| packs.clone())
+            .collect()
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_put_by_many_at_once_is_stored_once_and_comes_back() {
-    for (seed, cipher) in [(1, Cipher::Aes256Gcm), (2, Cipher::None), (3, Cipher::Aes256Gcm)] {
+    for (seed, cipher) in [
+        (1, Cipher::Aes256Gcm),
+        (2, Cipher::None),
+        (3, Cipher::Aes256Gcm),
+    ] {
         let world = &world(1 << 20, cipher);
         let new = AtomicU64::new(0);
         let tasks = (0..8).map(|task| {
@@ -236,8 +252,9 @@ async fn what_is_put_by_many_at_once_is_stored_once_and_comes_back() {
             async move {
                 let mut random = Seeded::new(seed * 100 + task);
                 for round in 0..10 {
-                    let chunks: Vec<_> =
-                        (0..random.below(12)).map(|_| world.numbered(random.below(150))).collect();
+                    let chunks: Vec<_> = (0..random.below(12))
+                        .map(|_| world.numbered(random.below(150)))
+                        .collect();
                     let role = if task == 0 { Role::Tree } else { Role::Data };
                     let ids: Vec<_> = chunks.iter().map(|chunk| chunk.id).collect();
                     let answers = world.packer.put(role, chunks.clone()).await.unwrap();
@@ -265,14 +282,24 @@ async fn what_is_put_by_many_at_once_is_stored_once_and_comes_back() {
             let object = world.target.get(&up.pack.name.location()).await.unwrap();
             let bytes = object.bytes().await.unwrap();
             let directory = Directory::of_pack(&bytes).unwrap();
-            assert_eq!((directory.role, &directory.entries), (up.pack.role, &up.entries));
+            assert_eq!(
+                (directory.role, &directory.entries),
+                (up.pack.role, &up.entries)
+            );
             assert_eq!(crate::repository::pack::hash(&bytes), up.pack.name.hash);
             let length = bytes.len() as u64;
             assert_eq!(length, up.pack.length);
-            let tail = world.fetcher.directory(&up.pack.name, length).await.unwrap();
+            let tail = world
+                .fetcher
+                .directory(&up.pack.name, length)
+                .await
+                .unwrap();
             assert_eq!(tail, directory);
             for entry in directory.entries {
-                assert!(listed.insert(entry.id, up.pack.name).is_none(), "stored twice");
+                assert!(
+                    listed.insert(entry.id, up.pack.name).is_none(),
+                    "stored twice"
+                );
             }
         }
         assert_eq!(listed.len() as u64, new.load(Ordering::SeqCst));
@@ -302,18 +329,28 @@ async fn it_never_gets_stuck_in_a_small_budget() {
             world.packer.put(role, chunks).await.unwrap();
         }
         let large = Seeded::new(task).bytes(300_000);
-        world.packer.put(Role::Data, vec![world.chunk(large)]).await.unwrap();
+        world
+            .packer
+            .put(Role::Data, vec![world.chunk(large)])
+            .await
+            .unwrap();
         world.packer.flush().await.unwrap();
     });
     let all = join_all(tasks);
-    tokio::time::timeout(std::time::Duration::from_secs(60), all).await.unwrap();
+    tokio::time::timeout(std::time::Duration::from_secs(60), all)
+        .await
+        .unwrap();
     assert!(world.target.largest.load(Ordering::SeqCst) > 300_000);
 }
 
 #[tokio::test]
 async fn an_upload_that_fails_is_told_to_everyone() {
     let world = world(1 << 20, Cipher::Aes256Gcm);
-    world.packer.put(Role::Data, vec![world.numbered(1)]).await.unwrap();
+    world
+        .packer
+        .put(Role::Data, vec![world.numbered(1)])
+        .await
+        .unwrap();
     world.packer.flush().await.unwrap();
     world.target.failing.store(true, Ordering::SeqCst);
     let put = world.packer.put(Role::Data, vec![world.numbered(2)]).await;
@@ -333,7 +370,11 @@ async fn an_upload_that_fails_is_told_to_everyone() {
 async fn a_publication_that_fails_is_told_to_everyone() {
     let world = world(1 << 20, Cipher::Aes256Gcm);
     world.published.failing.store(true, Ordering::SeqCst);
-    world.packer.put(Role::Tree, vec![world.numbered(2)]).await.unwrap();
+    world
+        .packer
+        .put(Role::Tree, vec![world.numbered(2)])
+        .await
+        .unwrap();
     let flushed = world.packer.flush().await;
     assert_eq!(flushed.unwrap_err().kind(), Kind::Fenced);
     assert_eq!(world.packer.flush().await.unwrap_err().kind(), Kind::Fenced);
@@ -345,7 +386,11 @@ async fn an_answer_that_was_lost_is_no_failure() {
     let world = world(1 << 20, Cipher::Aes256Gcm);
     world.target.lost_answers.store(true, Ordering::SeqCst);
     let chunk = world.numbered(1);
-    world.packer.put(Role::Data, vec![chunk.clone()]).await.unwrap();
+    world
+        .packer
+        .put(Role::Data, vec![chunk.clone()])
+        .await
+        .unwrap();
     world.packer.flush().await.unwrap();
     let got = world.fetcher.get(&[chunk.id], None).await.unwrap();
     assert_eq!(got, [chunk.bytes]);
@@ -378,7 +423,14 @@ async fn damage_names_pack_and_chunk_and_another_copy_helps() {
     world.packer.flush().await.unwrap();
     let place = world.lookup.locate(&ids[3]).unwrap().unwrap().place;
     let location = place.pack.location();
-    let whole = world.target.get(&location).await.unwrap().bytes().await.unwrap();
+    let whole = world
+        .target
+        .get(&location)
+        .await
+        .unwrap()
+        .bytes()
+        .await
+        .unwrap();
     let record = |place: &crate::repository::lookup::Place| {
         whole.slice(place.offset as usize..(place.offset + place.length) as usize)
     };
@@ -386,14 +438,27 @@ async fn damage_names_pack_and_chunk_and_another_copy_helps() {
 
     let mut flipped = whole.to_vec();
     flipped[place.offset as usize + 30] ^= 1;
-    world.target.inside.put(&location, flipped.into()).await.unwrap();
+    world
+        .target
+        .inside
+        .put(&location, flipped.into())
+        .await
+        .unwrap();
     let error = world.fetcher.get(&ids, None).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Corrupt);
     let text = error.to_string();
-    assert!(text.contains(&ids[3].to_string()) && text.contains(&place.pack.to_string()), "{text}");
+    assert!(
+        text.contains(&ids[3].to_string()) && text.contains(&place.pack.to_string()),
+        "{text}"
+    );
 
     let truncated = whole.slice(..place.offset as usize + 30);
-    world.target.inside.put(&location, truncated.into()).await.unwrap();
+    world
+        .target
+        .inside
+        .put(&location, truncated.into())
+        .await
+        .unwrap();
     let error = world.fetcher.get(&ids[3..4], None).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Corrupt);
     // What lies before the cut can still be had.
@@ -409,10 +474,17 @@ async fn damage_names_pack_and_chunk_and_another_copy_helps() {
     world.target.inside.delete(&location).await.unwrap();
     let error = world.fetcher.get(&ids, None).await.unwrap_err();
     assert_eq!(error.kind(), Kind::NotFound);
-    assert!(error.to_string().contains(&place.pack.to_string()), "{error}");
+    assert!(
+        error.to_string().contains(&place.pack.to_string()),
+        "{error}"
+    );
 
     // A record is the same in any pack.
-    world.packer.copy(Role::Data, vec![(ids[3], kept)]).await.unwrap();
+    world
+        .packer
+        .copy(Role::Data, vec![(ids[3], kept)])
+        .await
+        .unwrap();
     world.packer.flush().await.unwrap();
     let got = world.fetcher.get(&ids[3..4], None).await.unwrap();
     assert_eq!(got, [chunks[3].bytes.clone()]);
@@ -427,7 +499,14 @@ async fn bad_input_is_refused_without_harm() {
     let large = world.chunk(vec![0; largest(Role::Data) + 1]);
     let put = world.packer.put(Role::Data, vec![large]).await;
     assert_eq!(put.unwrap_err().kind(), Kind::Invalid);
-    assert!(world.packer.put(Role::Data, Vec::new()).await.unwrap().is_empty());
+    assert!(
+        world
+            .packer
+            .put(Role::Data, Vec::new())
+            .await
+            .unwrap()
+            .is_empty()
+    );
     world.packer.flush().await.unwrap();
     assert!(world.packs().is_empty());
     // A wrong name would spoil the store for everyone: it ends the session.
