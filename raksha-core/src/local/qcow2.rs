@@ -45,8 +45,7 @@ impl Qcow2Reader {
                 OpenLayer::Raw(file) => {
                     size = file.metadata().map_err(|e| Error::io(OPEN, e))?.len();
                     contained(OPEN, || {
-                        pollster::block_on(Raw::open_image(storage(file)?, false))
-                            .map(FormatAccess::new)
+                        block_on(Raw::open_image(storage(file)?, false)).map(FormatAccess::new)
                     })?
                 }
                 OpenLayer::Qcow2 { file, data } => {
@@ -56,7 +55,7 @@ impl Qcow2Reader {
                     let below = below.take();
                     contained(OPEN, || {
                         let open = Qcow2::<Storage>::open_image(storage(file)?, false);
-                        let mut image = pollster::block_on(tokio::task::unconstrained(open))?;
+                        let mut image = block_on(tokio::task::unconstrained(open))?;
                         image.set_data_file(data.map(storage).transpose()?);
                         image.set_backing(below);
                         Ok(FormatAccess::new(image))
@@ -171,7 +170,7 @@ fn add(extents: &mut Vec<Extent>, range: Range<u64>, kind: ExtentKind) {
 /// Runs imago's future to its end, here and now. Nothing that it waits for is driven by the runtime, so tokio's budget
 /// for how long a task may go on must not make it wait.
 fn drive<T>(future: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    pollster::block_on(tokio::task::unconstrained(future))
+    block_on(tokio::task::unconstrained(future))
 }
 
 /// Runs `work`; what goes wrong in it is the image's fault.
@@ -189,3 +188,22 @@ fn storage(file: File) -> io::Result<Storage> {
 }
 
 const OPEN: &str = "open qcow2 image";
+
+/// Waits on this thread for a future of the image library, whose futures end without anybody's help.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = std::sync::Arc::new(Unpark(std::thread::current())).into();
+    let mut context = std::task::Context::from_waker(&waker);
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            std::task::Poll::Ready(value) => return value,
+            std::task::Poll::Pending => std::thread::park(),
+        }
+    }
+}

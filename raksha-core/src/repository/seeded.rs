@@ -4,9 +4,15 @@
 pub(super) struct Seeded(u64);
 
 impl Seeded {
-    #[allow(clippy::print_stdout)] // shown if the test fails
+    /// Tells its seed, which is shown if the test fails.
+    #[allow(clippy::print_stdout)]
     pub(super) fn new(seed: u64) -> Self {
         println!("seed {seed}");
+        Self(seed)
+    }
+
+    /// Keeps its seed to itself.
+    pub(super) fn quiet(seed: u64) -> Self {
         Self(seed)
     }
 
