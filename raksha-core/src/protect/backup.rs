@@ -6,6 +6,7 @@ use super::cancel::Stop;
 use super::event::{Event, Feed, Phase, Warning};
 use super::gauge::Gauge;
 use super::raksha::Raksha;
+use super::session::{TRIES, commit, read_again};
 use super::temporaries::Record;
 use crate::cloud::{
     Consistency, ConsistencyLedger, DiskId, HintSupport, ResourceGraph, SnapshotRequest,
@@ -17,9 +18,6 @@ use crate::point::{PointDisk, PointSummary, RecoveryPoint};
 use crate::repository::Writer;
 use crate::store::{BackupJob, IfNotReached, RunCounts};
 use crate::time::Timestamp;
-
-/// How often the disks are read and committed before the run gives up on a repository that changes underneath.
-const TRIES: u32 = 4;
 
 /// One run at work.
 #[derive(Debug)]
@@ -78,8 +76,7 @@ impl Backup<'_> {
                 Ok(point) => return Ok(self.made(point, taken)),
                 Err(error) => error,
             };
-            let fenced = error.kind() == Kind::Fenced;
-            if tries == TRIES || !(fenced || error.kind() == Kind::Conflict) {
+            if tries == TRIES || !read_again(&error) {
                 return Err(error);
             }
             tries += 1;
@@ -87,9 +84,8 @@ impl Backup<'_> {
                 reason: error.to_string(),
             });
             base = None;
-            if fenced && let Some(writer) = session.take() {
-                // Nothing that it does takes effect any more, closing included.
-                let _ = writer.close().await;
+            if error.kind() == Kind::Fenced {
+                *session = None;
             }
         }
     }
@@ -226,7 +222,7 @@ impl Backup<'_> {
         let point = self.point(taken, disks)?;
         // A last chance to stop: once begun, a commit is brought to its end, so that its outcome is known.
         self.stop.guard(async { Ok(()) }).await?;
-        let id = writer.commit(&point).await?;
+        let id = commit(&self.raksha.repository, writer, &point).await?;
         self.feed.say(Event::Committed { point: id });
         Ok(id)
     }

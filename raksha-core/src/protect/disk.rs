@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::cancel::Cancel;
+use super::session::{TRIES, commit, end_session, read_again};
 use crate::cloud::{DiskId, DiskReader, DiskWriter};
 use crate::error::{Error, Kind, Result};
 use crate::id::PointId;
@@ -13,9 +14,6 @@ use crate::image::{ExportOptions, IngestOptions, Meter, compare, export, ingest}
 use crate::point::{PointDisk, PointSummary, RecoveryPoint};
 use crate::repository::{Repository, Writer};
 use crate::store::RunCounts;
-
-/// How often a disk is read and committed before a repository that changes underneath is given up on.
-const TRIES: u32 = 4;
 
 /// What a backup or restore of a single disk is watched and stopped by.
 #[derive(Debug, Clone, Default)]
@@ -60,9 +58,7 @@ pub async fn backup(
     loop {
         let attempt = attempt(reader, &disk, repository, base.as_ref(), &meter, &cancel).await;
         match attempt {
-            Err(error)
-                if tries < TRIES && matches!(error.kind(), Kind::Conflict | Kind::Fenced) =>
-            {
+            Err(error) if tries < TRIES && read_again(&error) => {
                 tracing::warn!(%error, "reading the disk again");
                 tries += 1;
                 base = None;
@@ -115,7 +111,8 @@ async fn attempt(
     };
     let root = base.map(|(_, disk)| disk.root);
     let done = read_and_commit(reader, disk, repository, &writer, root, meter, cancel).await;
-    if let Err(error) = writer.close().await {
+    if let Err(error) = end_session(Some(&writer), done.as_ref().err()).await {
+        // The repository fences sessions that fall silent, so this one harms nobody.
         tracing::warn!(%error, "the session was not closed");
     }
     done
@@ -165,7 +162,7 @@ async fn read_and_commit(
         }],
         ledger: crate::cloud::ConsistencyLedger::default(),
     };
-    let point = writer.commit(&point).await?;
+    let point = commit(repository, writer, &point).await?;
     Ok(DiskBackup {
         point,
         counts: ingested.counts,

@@ -22,7 +22,10 @@ mod rebuild;
 mod restore;
 mod run;
 mod scope;
+mod session;
 mod temporaries;
+#[cfg(all(test, feature = "local"))]
+mod tests;
 mod undo;
 
 pub use cancel::Cancel;

@@ -104,6 +104,14 @@ impl Raksha {
         self.repository.env()
     }
 
+    /// On whose behalf things are done, for the repository's log.
+    fn who(&self) -> String {
+        match &self.principal {
+            Some(principal) => format!("project {}, {principal}", self.project),
+            None => format!("project {}", self.project),
+        }
+    }
+
     /// The project's recovery points, as the repository lists them.
     pub async fn points(&self) -> Result<Vec<ListedPoint>> {
         let mut points = self.repository.points().await?;
@@ -132,8 +140,7 @@ impl Raksha {
         if let Some(foreign) = ids.iter().find(|id| !own.iter().any(|p| p.id == **id)) {
             return Err(unknown_point(*foreign));
         }
-        let who = self.principal.as_deref().unwrap_or(self.project.as_str());
-        self.repository.forget(ids, who).await
+        self.repository.forget(ids, &self.who()).await
     }
 }
 

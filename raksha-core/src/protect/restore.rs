@@ -53,6 +53,7 @@ pub struct RestoreHandle {
     request: RestoreRequest,
     cancel: Cancel,
     feed: Feed,
+    id: RestoreId,
     journal: Journal,
     _alive: AliveGuard,
 }
@@ -181,6 +182,7 @@ impl Raksha {
             request,
             cancel: Cancel::new(),
             feed: Feed::new(),
+            id: run.id,
             journal: Journal {
                 raksha: self.clone(),
                 run: Mutex::new(run),
@@ -192,8 +194,8 @@ impl Raksha {
 
 impl RestoreHandle {
     /// The restore's id.
-    pub async fn id(&self) -> RestoreId {
-        self.journal.run.lock().await.id
+    pub fn id(&self) -> RestoreId {
+        self.id
     }
 
     /// What happens from now on.
@@ -223,7 +225,7 @@ impl RestoreHandle {
     }
 
     async fn work(&self, gauge: &Gauge, lost: &Cancel) -> Result<RestoreReport> {
-        let id = self.id().await;
+        let id = self.id;
         let record = self.raksha.record_of(id);
         let rebuild = Rebuild {
             raksha: &self.raksha,
@@ -311,7 +313,7 @@ impl RestoreHandle {
 
     /// What was created is no temporary any more.
     async fn keep(&self) -> Result<()> {
-        let owner = self.id().await.to_string();
+        let owner = self.id.to_string();
         for (_, temporary) in self.raksha.jobs.temporaries(Some(&owner)).await? {
             let forgotten = self.raksha.jobs.forget_temporary(&owner, &temporary.marker);
             forgotten.await?;

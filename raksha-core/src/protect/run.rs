@@ -11,11 +11,11 @@ use super::cancel::{Cancel, Stop};
 use super::event::{Events, Feed, Phase, Warning};
 use super::gauge::{Gauge, sum};
 use super::raksha::{AliveGuard, Raksha};
+use super::session::end_session;
 use super::temporaries::{Left, Record};
 use crate::cloud::ConsistencyLedger;
 use crate::error::{Error, Kind, Result};
 use crate::id::{JobId, PointId, RunId};
-use crate::repository::Writer;
 use crate::store::{BackupJob, BackupRun, DiskProgress, RunCounts, RunOutcome, RunState};
 
 /// How often a run or restore gives a sign of life.
@@ -130,7 +130,12 @@ impl RunHandle {
         };
         let made = backup.make(&mut session).await;
         self.feed.phase(Phase::Releasing);
-        self.clean_up(&record, session, made.as_ref().ok()).await;
+        let ended = end_session(session.as_ref(), made.as_ref().err()).await;
+        if let Err(error) = ended {
+            // The repository fences sessions that fall silent, so this one harms nobody.
+            tracing::warn!(%error, "the session was not closed");
+        }
+        self.clean_up(&record, made.as_ref().ok()).await;
         self.record_end(gauge, &made).await;
         match made {
             Ok(made) => Ok(RunReport {
@@ -151,15 +156,9 @@ impl RunHandle {
         }
     }
 
-    /// Closes the session and releases what the run has in the cloud. Of a run that succeeded the anchors stay for the next one,
-    /// and those of earlier runs go. Nothing here can make the run fail.
-    async fn clean_up(&self, record: &Record, session: Option<Writer>, made: Option<&Made>) {
-        if let Some(writer) = session
-            && let Err(error) = writer.close().await
-        {
-            // The repository fences sessions that fall silent, so this one harms nobody.
-            tracing::warn!(%error, "the session was not closed");
-        }
+    /// Releases what the run has in the cloud. Of a run that succeeded the anchors stay for the next one, and those of earlier runs
+    /// go. Nothing here can make the run fail.
+    async fn clean_up(&self, record: &Record, made: Option<&Made>) {
         let snapshots = &*self.raksha.cloud.snapshots;
         let anchors = made.map(|made| &made.anchors);
         let keep = |marker: &str| anchors.is_some_and(|anchors| anchors.contains(marker));
