@@ -24,7 +24,9 @@ pub fn keep(home: &Path, folder: &Path) -> Result<Vec<Original>> {
     let mut kept = Vec::new();
     for entry in std::fs::read_dir(home.join("images")).map_err(failed)? {
         let image = entry.map_err(failed)?.path();
-        let copy = folder.join(image.file_stem().unwrap_or_default()).with_extension("raw");
+        let copy = folder
+            .join(image.file_stem().unwrap_or_default())
+            .with_extension("raw");
         disks::raw_copy(&image, &copy)?;
         let name = copy.file_stem().unwrap_or_default().to_string_lossy();
         let disk = match name.split_once('-') {
@@ -46,18 +48,26 @@ pub async fn all(originals: &[Original], restored: &LocalCloud) -> Result<usize>
         let path = restored.disk_path(&original.disk).await?;
         let same = same_bytes(&original.copy, &path).map_err(|e| Error::io("compare disks", e))?;
         if !same {
-            return Err(Error::new(Kind::Corrupt, "compare disks", "a disk came back different").with("disk", &original.disk));
+            return Err(
+                Error::new(Kind::Corrupt, "compare disks", "a disk came back different")
+                    .with("disk", &original.disk),
+            );
         }
     }
     Ok(originals.len())
 }
 
 fn same_bytes(a: &Path, b: &Path) -> std::io::Result<bool> {
-    let (mut a, mut b) = (BufReader::new(File::open(a)?), BufReader::new(File::open(b)?));
+    let (mut a, mut b) = (
+        BufReader::new(File::open(a)?),
+        BufReader::new(File::open(b)?),
+    );
     let (mut left, mut right) = (vec![0; 1 << 20], vec![0; 1 << 20]);
     loop {
         let read = a.read(&mut left)?;
-        let (Some(left), Some(right)) = (left.get(..read), right.get_mut(..read)) else { return Ok(false) };
+        let (Some(left), Some(right)) = (left.get(..read), right.get_mut(..read)) else {
+            return Ok(false);
+        };
         if read == 0 {
             return Ok(b.read(&mut [0])? == 0);
         }

@@ -8,7 +8,13 @@ use std::process::{Command, Stdio};
 use raksha_core::{Error, Kind, Result};
 
 /// Folders that most machines have, from which disks are filled.
-const SOURCES: [&str; 5] = ["/usr/bin", "/usr/share/doc", "/usr/share/perl", "/usr/lib/python3", "/usr/include"];
+const SOURCES: [&str; 5] = [
+    "/usr/bin",
+    "/usr/share/doc",
+    "/usr/share/perl",
+    "/usr/lib/python3",
+    "/usr/include",
+];
 
 /// The most bytes of files that go into one disk.
 const MOST: u64 = 160 << 20;
@@ -31,7 +37,10 @@ pub fn make(path: &Path, size: u64, nth: usize) -> Result<()> {
     match made {
         Some(Ok(status)) if status.success() => {}
         Some(_) => {
-            return Err(Error::new(Kind::Unavailable, "make file system", "mke2fs failed").with("disk", path.display()));
+            return Err(
+                Error::new(Kind::Unavailable, "make file system", "mke2fs failed")
+                    .with("disk", path.display()),
+            );
         }
         None => concatenate(&files, path)?,
     }
@@ -40,7 +49,9 @@ pub fn make(path: &Path, size: u64, nth: usize) -> Result<()> {
 
 /// Turns a raw disk into a qcow2 one beside it, if qemu-img is there.
 pub fn to_qcow2(raw: &Path) -> Result<Option<PathBuf>> {
-    let Some(qemu) = tool("qemu-img") else { return Ok(None) };
+    let Some(qemu) = tool("qemu-img") else {
+        return Ok(None);
+    };
     let path = raw.with_extension("qcow2");
     convert(&qemu, raw, &path, "raw", "qcow2")?;
     std::fs::remove_file(raw).map_err(|e| Error::io("remove raw disk", e))?;
@@ -50,8 +61,11 @@ pub fn to_qcow2(raw: &Path) -> Result<Option<PathBuf>> {
 /// A raw copy of a disk image, made by qemu-img for qcow2, so that the comparison does not rest on the code under comparison.
 pub fn raw_copy(image: &Path, to: &Path) -> Result<()> {
     match tool("qemu-img") {
-        Some(qemu) if image.extension().is_some_and(|e| e == "qcow2") => convert(&qemu, image, to, "qcow2", "raw"),
-        _ => copy_sparse(image, to).map_err(|e| Error::io("copy disk", e).with("disk", image.display())),
+        Some(qemu) if image.extension().is_some_and(|e| e == "qcow2") => {
+            convert(&qemu, image, to, "qcow2", "raw")
+        }
+        _ => copy_sparse(image, to)
+            .map_err(|e| Error::io("copy disk", e).with("disk", image.display())),
     }
 }
 
@@ -63,7 +77,10 @@ fn convert(qemu: &Path, from: &Path, to: &Path, format: &str, into: &str) -> Res
         .map_err(|e| Error::io("run qemu-img", e))?;
     match status.success() {
         true => Ok(()),
-        false => Err(Error::new(Kind::Unavailable, "convert disk", "qemu-img failed").with("disk", from.display())),
+        false => Err(
+            Error::new(Kind::Unavailable, "convert disk", "qemu-img failed")
+                .with("disk", from.display()),
+        ),
     }
 }
 
@@ -74,7 +91,9 @@ fn copy_sparse(from: &Path, to: &Path) -> std::io::Result<()> {
     let mut block = vec![0; 1 << 20];
     loop {
         let read = source.read(&mut block)?;
-        let Some(bytes) = block.get(..read).filter(|b| !b.is_empty()) else { return Ok(()) };
+        let Some(bytes) = block.get(..read).filter(|b| !b.is_empty()) else {
+            return Ok(());
+        };
         if bytes.iter().any(|b| *b != 0) {
             sink.write_all(bytes)?;
         } else {
@@ -87,21 +106,39 @@ fn copy_sparse(from: &Path, to: &Path) -> std::io::Result<()> {
 fn gather(nth: usize) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut bytes = 0;
-    let mut folders: Vec<PathBuf> = SOURCES.iter().cycle().skip(nth).take(SOURCES.len()).rev().map(PathBuf::from).collect();
+    let mut folders: Vec<PathBuf> = SOURCES
+        .iter()
+        .cycle()
+        .skip(nth)
+        .take(SOURCES.len())
+        .rev()
+        .map(PathBuf::from)
+        .collect();
     while let Some(folder) = folders.pop() {
-        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        let Ok(entries) = std::fs::read_dir(&folder) else {
+            continue;
+        };
         for entry in entries.flatten() {
-            let Ok(metadata) = entry.metadata() else { continue };
+            let Ok(metadata) = entry.metadata() else {
+                continue;
+            };
             if metadata.is_dir() {
                 folders.push(entry.path());
-            } else if metadata.is_file() && bytes + metadata.len() <= MOST && File::open(entry.path()).is_ok() {
+            } else if metadata.is_file()
+                && bytes + metadata.len() <= MOST
+                && File::open(entry.path()).is_ok()
+            {
                 bytes += metadata.len();
                 found.push(entry.path());
             }
         }
     }
     match found.is_empty() {
-        true => Err(Error::new(Kind::NotFound, "gather files", "this machine has none of the folders that disks are filled from")),
+        true => Err(Error::new(
+            Kind::NotFound,
+            "gather files",
+            "this machine has none of the folders that disks are filled from",
+        )),
         false => Ok(found),
     }
 }
@@ -112,13 +149,18 @@ fn stage(files: &[PathBuf], into: &Path) -> Result<()> {
         place.parent().map_or(Ok(()), std::fs::create_dir_all)?;
         std::fs::copy(file, place).map(drop)
     };
-    files.iter().try_for_each(|f| copy(f)).map_err(|e| Error::io("copy files of this machine", e))
+    files
+        .iter()
+        .try_for_each(|f| copy(f))
+        .map_err(|e| Error::io("copy files of this machine", e))
 }
 
 fn concatenate(files: &[PathBuf], disk: &Path) -> Result<()> {
     let write = || {
         let mut out = File::options().write(true).open(disk)?;
-        files.iter().try_for_each(|file| std::io::copy(&mut File::open(file)?, &mut out).map(drop))
+        files
+            .iter()
+            .try_for_each(|file| std::io::copy(&mut File::open(file)?, &mut out).map(drop))
     };
     write().map_err(|e: std::io::Error| Error::io("fill disk", e).with("disk", disk.display()))
 }
@@ -127,5 +169,7 @@ fn concatenate(files: &[PathBuf], disk: &Path) -> Result<()> {
 fn tool(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
-    folders.map(|folder| folder.join(name)).find(|p| p.is_file())
+    folders
+        .map(|folder| folder.join(name))
+        .find(|p| p.is_file())
 }

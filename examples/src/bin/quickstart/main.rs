@@ -42,15 +42,23 @@ async fn story(scratch: &Path) -> Result<()> {
     let env = Env::system();
     std::fs::create_dir_all(scratch).map_err(|e| Error::io("make scratch directory", e))?;
 
-    show::chapter("A cloud: two servers, a private network, disks with file systems full of files of this machine");
+    show::chapter(
+        "A cloud: two servers, a private network, disks with file systems full of files of this machine",
+    );
     let home = scratch.join("cloud");
     let cloud = LocalCloud::create(&home, env.clone()).await?;
     servers::build(&cloud, &home).await?;
     show::graph(&cloud.graph().await?);
 
-    show::chapter("A repository in a directory, sealed with a passphrase, and a backup job for both servers");
+    show::chapter(
+        "A repository in a directory, sealed with a passphrase, and a backup job for both servers",
+    );
     let target = scratch.join("target");
-    let opened = raksha_targets::open(&target.to_string_lossy(), &OpenOptions::default().create(true)).await?;
+    let opened = raksha_targets::open(
+        &target.to_string_lossy(),
+        &OpenOptions::default().create(true),
+    )
+    .await?;
     let repository = Repository::create(
         Target::with_catalog(Arc::clone(&opened.objects), opened.log()?),
         Parameters::default(),
@@ -60,9 +68,16 @@ async fn story(scratch: &Path) -> Result<()> {
     .await?;
     let jobs: Arc<dyn JobStore> = Arc::new(SqlJobs::sqlite(&scratch.join("jobs.sqlite")).await?);
     let project = ProjectId::new("demo");
-    let raksha = Raksha::new(Cloud::new(cloud.clone()), repository.clone(), Arc::clone(&jobs), project.clone());
+    let raksha = Raksha::new(
+        Cloud::new(cloud.clone()),
+        repository.clone(),
+        Arc::clone(&jobs),
+        project.clone(),
+    );
     let servers = ["web", "db"].map(|name| ServerSelector::Name(name.into()));
-    let job = raksha.create_job(NewJob::new("nightly", Selection(servers.to_vec()))).await?;
+    let job = raksha
+        .create_job(NewJob::new("nightly", Selection(servers.to_vec())))
+        .await?;
     println!("  job {job}");
 
     show::chapter("The first run reads everything");
@@ -108,7 +123,9 @@ async fn run(raksha: &Raksha, job: JobId) -> Result<Ran> {
     println!("  run {}", handle.id());
     let watch = tokio::spawn(show::progress(handle.events()));
     let report = handle.finish().await;
-    watch.await.map_err(|e| Error::new(Kind::Internal, "show progress", "it stopped").caused_by(e))?;
+    watch
+        .await
+        .map_err(|e| Error::new(Kind::Internal, "show progress", "it stopped").caused_by(e))?;
     Ok(Ran {
         report: report?,
         took: began.elapsed(),
@@ -125,13 +142,20 @@ async fn restore(
     env: &Env,
 ) -> Result<LocalCloud> {
     let cloud = LocalCloud::create(place, env.clone()).await?;
-    let raksha = Raksha::new(Cloud::new(cloud.clone()), repository.clone(), Arc::clone(jobs), project.clone());
+    let raksha = Raksha::new(
+        Cloud::new(cloud.clone()),
+        repository.clone(),
+        Arc::clone(jobs),
+        project.clone(),
+    );
     let plan = raksha.plan_restore(run, RestoreOptions::default()).await?;
     println!("{}", show::indented(&plan.to_string()));
     let handle = raksha.restore(plan).await?;
     let watch = tokio::spawn(show::progress(handle.events()));
     let report = handle.finish().await;
-    watch.await.map_err(|e| Error::new(Kind::Internal, "show progress", "it stopped").caused_by(e))?;
+    watch
+        .await
+        .map_err(|e| Error::new(Kind::Internal, "show progress", "it stopped").caused_by(e))?;
     report?;
     Ok(cloud)
 }

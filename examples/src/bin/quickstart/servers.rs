@@ -4,7 +4,8 @@ use std::path::Path;
 
 use bytes::Bytes;
 use raksha_core::cloud::{
-    Attachment, DiskId, DiskSource, FixedIp, Flavor, Network, Port, PowerState, Raw, ResourceGraph, Server, Subnet, Volume,
+    Attachment, DiskId, DiskSource, FixedIp, Flavor, Network, Port, PowerState, Raw, ResourceGraph,
+    Server, Subnet, Volume,
 };
 use raksha_core::id::{NetworkId, PortId, ServerId, SubnetId, VolumeId};
 use raksha_core::local::{DiskFile, LocalCloud};
@@ -22,15 +23,29 @@ pub async fn build(cloud: &LocalCloud, home: &Path) -> Result<()> {
     let mut part = network();
     let mut files = Vec::new();
     for (n, name) in ["web", "db"].into_iter().enumerate() {
-        let (server, volume) = (ServerId::new(format!("server-{name}")), VolumeId::new(format!("volume-{name}")));
+        let (server, volume) = (
+            ServerId::new(format!("server-{name}")),
+            VolumeId::new(format!("volume-{name}")),
+        );
         let root = DiskId::Local {
             server: server.clone(),
             name: "root".into(),
         };
         // Both roots are filled alike, as servers made from one image are; one of the volumes is qcow2.
         files.push(image(&folder, &format!("{name}-root"), ROOT, 0, false, root).await?);
-        files.push(image(&folder, &format!("{name}-data"), DATA, n + 1, n == 0, DiskId::Volume(volume.clone())).await?);
-        part.volumes.push(new_volume(volume.clone(), format!("{name}-data")));
+        files.push(
+            image(
+                &folder,
+                &format!("{name}-data"),
+                DATA,
+                n + 1,
+                n == 0,
+                DiskId::Volume(volume.clone()),
+            )
+            .await?,
+        );
+        part.volumes
+            .push(new_volume(volume.clone(), format!("{name}-data")));
         part.ports.push(new_port(name, n));
         part.servers.push(new_server(server, name, volume));
     }
@@ -38,7 +53,14 @@ pub async fn build(cloud: &LocalCloud, home: &Path) -> Result<()> {
 }
 
 /// Makes a disk image and says where it is.
-async fn image(folder: &Path, name: &str, size: u64, nth: usize, qcow2: bool, disk: DiskId) -> Result<DiskFile> {
+async fn image(
+    folder: &Path,
+    name: &str,
+    size: u64,
+    nth: usize,
+    qcow2: bool,
+    disk: DiskId,
+) -> Result<DiskFile> {
     let path = folder.join(format!("{name}.raw"));
     let file = format!("images/{name}");
     let make = move || -> Result<bool> {
@@ -46,7 +68,8 @@ async fn image(folder: &Path, name: &str, size: u64, nth: usize, qcow2: bool, di
         Ok(qcow2 && disks::to_qcow2(&path)?.is_some())
     };
     let made = tokio::task::spawn_blocking(make).await;
-    let converted = made.map_err(|e| Error::new(Kind::Internal, "make disk", "it stopped").caused_by(e))??;
+    let converted =
+        made.map_err(|e| Error::new(Kind::Internal, "make disk", "it stopped").caused_by(e))??;
     Ok(match converted {
         true => DiskFile::qcow2(disk, format!("{file}.qcow2")),
         false => DiskFile::raw(disk, format!("{file}.raw")),
@@ -65,7 +88,9 @@ pub async fn write(cloud: &LocalCloud) -> Result<()> {
     println!("  web appended 8 MiB to its log");
     let data = DiskId::Volume(VolumeId::new("volume-db"));
     for page in 0..200u64 {
-        let bytes: Vec<u8> = (0..4096u64).map(|i| (page.wrapping_mul(31) ^ i.wrapping_mul(i >> 3)) as u8).collect();
+        let bytes: Vec<u8> = (0..4096u64)
+            .map(|i| (page.wrapping_mul(31) ^ i.wrapping_mul(i >> 3)) as u8)
+            .collect();
         let offset = page.wrapping_mul(2_654_435_761) % (DATA / 4096) * 4096;
         cloud.write_disk(&data, offset, Bytes::from(bytes)).await?;
     }

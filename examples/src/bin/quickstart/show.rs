@@ -23,13 +23,25 @@ pub fn indented(text: &str) -> String {
 /// Servers with their disks and addresses.
 pub fn graph(graph: &ResourceGraph) {
     for network in &graph.networks {
-        let ranges = graph.subnets.iter().filter(|s| s.network == network.id).map(|s| s.cidr.as_str());
-        println!("  network {} {}", network.name, ranges.collect::<Vec<_>>().join(" "));
+        let ranges = graph
+            .subnets
+            .iter()
+            .filter(|s| s.network == network.id)
+            .map(|s| s.cidr.as_str());
+        println!(
+            "  network {} {}",
+            network.name,
+            ranges.collect::<Vec<_>>().join(" ")
+        );
     }
     for server in &graph.servers {
         let ports = graph.ports.iter().filter(|p| server.ports.contains(&p.id));
         let addresses = ports.flat_map(|p| p.fixed_ips.iter().map(|ip| ip.address.as_str()));
-        println!("  server  {} at {}", server.name, addresses.collect::<Vec<_>>().join(" "));
+        println!(
+            "  server  {} at {}",
+            server.name,
+            addresses.collect::<Vec<_>>().join(" ")
+        );
         for attachment in &server.attachments {
             let device = attachment.device.as_deref().unwrap_or("?");
             let (what, size) = match &attachment.source {
@@ -46,7 +58,10 @@ pub fn graph(graph: &ResourceGraph) {
 
 /// A line for each run: what there was, what was read, what was new, what it took.
 pub fn runs(runs: &[(&str, &Ran)]) {
-    println!("\n  {:8}{:>12}{:>12}{:>12}{:>12}{:>9}{:>9}{:>9}", "run", "logical", "read", "new", "stored", "ratio", "seconds", "MB/s");
+    println!(
+        "\n  {:8}{:>12}{:>12}{:>12}{:>12}{:>9}{:>9}{:>9}",
+        "run", "logical", "read", "new", "stored", "ratio", "seconds", "MB/s"
+    );
     for (name, ran) in runs {
         let counts = ran.report.counts;
         let seconds = ran.took.as_secs_f64();
@@ -60,7 +75,9 @@ pub fn runs(runs: &[(&str, &Ran)]) {
             counts.read_bytes as f64 / 1e6 / seconds,
         );
     }
-    println!("  (logical: the size of all disks; read: what is not a hole; new: what the repository did not have; stored: that, compressed and sealed)");
+    println!(
+        "  (logical: the size of all disks; read: what is not a hole; new: what the repository did not have; stored: that, compressed and sealed)"
+    );
 }
 
 /// What the repository holds in the end.
@@ -90,7 +107,9 @@ pub async fn progress(mut events: Events) {
                     bar.set_position(counts.logical_bytes);
                 }
             }
-            (Event::DiskDone { disk, size, .. }, None) => println!("  {disk} done ({})", HumanBytes(size)),
+            (Event::DiskDone { disk, size, .. }, None) => {
+                println!("  {disk} done ({})", HumanBytes(size))
+            }
             (Event::Phase { phase }, None) => println!("  {phase}"),
             (Event::Warning { warning }, _) => println!("  note: {warning}"),
             _ => {}
