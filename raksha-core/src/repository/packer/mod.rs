@@ -16,7 +16,7 @@ mod shipping;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -333,31 +333,28 @@ impl Shipping {
     fn unknown(&self, items: Vec<Item>) -> Result<VecDeque<Item>> {
         let absent = self.not_found(items)?;
         let mine = self.claim(absent.iter().map(|item| &item.id));
-        let claimed: Vec<_> = absent
-            .into_iter()
-            .zip(mine)
-            .filter(|(_, mine)| *mine)
-            .collect();
-        let claimed: Vec<_> = claimed.into_iter().map(|(item, _)| item).collect();
+        let claimed = absent.into_iter().zip(mine);
+        let claimed = claimed.filter_map(|(item, mine)| mine.then_some(item));
+        let claimed: Vec<_> = claimed.collect();
         // What was published between looking and claiming is in the lookup by now.
         let ids: Vec<_> = claimed.iter().map(|item| item.id).collect();
-        let left = self.not_found(claimed)?;
-        if left.len() < ids.len() {
-            let still: std::collections::HashSet<_> = left.iter().map(|item| item.id).collect();
-            self.unclaim(ids.iter().filter(|id| !still.contains(id)));
+        let unknown = self.not_found(claimed)?;
+        if unknown.len() < ids.len() {
+            let wanted: HashSet<_> = unknown.iter().map(|item| item.id).collect();
+            self.unclaim(ids.iter().filter(|id| !wanted.contains(id)));
         }
-        Ok(left.into())
+        Ok(unknown.into())
     }
 
     /// Those items that the lookup does not know; records to be copied are wanted anyway.
     fn not_found(&self, items: Vec<Item>) -> Result<Vec<Item>> {
         let ids: Vec<_> = items.iter().map(|item| item.id).collect();
         let found = self.lookup.locate_many(&ids)?;
-        let absent = items
-            .into_iter()
-            .zip(found)
-            .filter(|(item, found)| found.is_none() || matches!(item.content, Content::Record(_)));
-        Ok(absent.map(|(item, _)| item).collect())
+        let wanted = items.into_iter().zip(found).filter_map(|(item, found)| {
+            let copy = matches!(item.content, Content::Record(_));
+            (copy || found.is_none()).then_some(item)
+        });
+        Ok(wanted.collect())
     }
 }
 

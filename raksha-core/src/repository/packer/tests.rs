@@ -520,3 +520,21 @@ async fn bad_input_is_refused_without_harm() {
     assert_eq!(put.unwrap_err().kind(), Kind::Internal);
     assert!(world.packer.flush().await.is_err());
 }
+
+#[tokio::test]
+async fn what_was_uploaded_is_published_before_anyone_flushes() {
+    let world = world(1 << 20, Cipher::Aes256Gcm);
+    for n in 0..8 {
+        let chunk = world.chunk(Seeded::quiet(n).bytes(60_000));
+        world.packer.put(Role::Data, vec![chunk]).await.unwrap();
+    }
+    let published = async {
+        while world.packs().is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    };
+    let in_time = tokio::time::timeout(std::time::Duration::from_secs(20), published);
+    in_time.await.expect("nothing is published");
+    let bytes: u64 = world.packs().iter().map(|up| up.pack.length).sum();
+    assert!((300 * KIB..400 * KIB).contains(&bytes), "{bytes}");
+}
