@@ -106,14 +106,9 @@ fn copy_sparse(from: &Path, to: &Path) -> std::io::Result<()> {
 fn gather(nth: usize) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut bytes = 0;
-    let mut folders: Vec<PathBuf> = SOURCES
-        .iter()
-        .cycle()
-        .skip(nth)
-        .take(SOURCES.len())
-        .rev()
-        .map(PathBuf::from)
-        .collect();
+    let mut sources = SOURCES;
+    sources.rotate_left(nth % SOURCES.len());
+    let mut folders: Vec<PathBuf> = sources.iter().rev().map(PathBuf::from).collect();
     while let Some(folder) = folders.pop() {
         let Ok(entries) = std::fs::read_dir(&folder) else {
             continue;
