@@ -282,9 +282,8 @@ impl Drop for FileWriter {
 
 fn create(path: &Path, size: u64, overwrite: bool) -> Result<(File, Place)> {
     let io = |e| failed("create disk file", e, path);
-    let refuse = |kind, why| {
-        Err(Error::new(kind, "create disk file", why).with("path", path.display()))
-    };
+    let refuse =
+        |kind, why| Err(Error::new(kind, "create disk file", why).with("path", path.display()));
     let there = match std::fs::metadata(path) {
         Ok(metadata) => Some(metadata.file_type()),
         Err(e) if e.kind() == io::ErrorKind::NotFound => None,
@@ -299,12 +298,19 @@ fn create(path: &Path, size: u64, overwrite: bool) -> Result<(File, Place)> {
         }
         Some(kind) if kind.is_block_device() => true,
         Some(kind) if !kind.is_file() => {
-            return refuse(Kind::Invalid, "the path is neither a file nor a block device");
+            return refuse(
+                Kind::Invalid,
+                "the path is neither a file nor a block device",
+            );
         }
         _ => false,
     };
     if device {
-        let file = OpenOptions::new().read(true).write(true).open(path).map_err(io)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path)
+            .map_err(io)?;
         let room = seek(&file, SeekFrom::End(0)).map_err(|e| io(e.into()))?;
         if room < size {
             return refuse(Kind::Invalid, "the device is smaller than the disk");
@@ -325,7 +331,9 @@ fn create(path: &Path, size: u64, overwrite: bool) -> Result<(File, Place)> {
         );
     };
     // To zero first: what a crashed writer left is no part of this disk.
-    file.set_len(0).and_then(|()| file.set_len(size)).map_err(io)?;
+    file.set_len(0)
+        .and_then(|()| file.set_len(size))
+        .map_err(io)?;
     Ok((file, Place::File { partial, overwrite }))
 }
 
@@ -354,7 +362,10 @@ fn own(path: &Path) -> io::Result<Option<File>> {
 /// Keeps what belongs to the beginning of a device; answers how many bytes that was.
 fn hold_back(held_back: &Mutex<Vec<u8>>, offset: u64, data: &[u8]) -> usize {
     let mut first = held_back.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(room) = usize::try_from(offset).ok().and_then(|at| first.get_mut(at..)) else {
+    let Some(room) = usize::try_from(offset)
+        .ok()
+        .and_then(|at| first.get_mut(at..))
+    else {
         return 0;
     };
     let kept = room.len().min(data.len());
@@ -373,7 +384,9 @@ fn zero(file: &File, range: Range<u64>) -> io::Result<()> {
     let zeroes = vec![0; ZEROES];
     let mut at = range.start;
     while at < range.end {
-        let length = usize::try_from(range.end - at).unwrap_or(ZEROES).min(ZEROES);
+        let length = usize::try_from(range.end - at)
+            .unwrap_or(ZEROES)
+            .min(ZEROES);
         file.write_all_at(zeroes.get(..length).unwrap_or_default(), at)?;
         at += length as u64;
     }
@@ -426,7 +439,10 @@ mod tests {
         let create = |overwrite| FileWriter::create(&path, size, overwrite, Env::system());
 
         let writer = create(false).await.unwrap();
-        writer.write_at(4 << 20, Bytes::from(vec![7; 8192])).await.unwrap();
+        writer
+            .write_at(4 << 20, Bytes::from(vec![7; 8192]))
+            .await
+            .unwrap();
         assert!(!path.exists());
         assert_eq!(create(true).await.unwrap_err().kind(), Kind::Conflict);
         drop(writer);
@@ -435,8 +451,14 @@ mod tests {
         // What a crash leaves is not taken over into the disk.
         std::fs::write(directory.0.join("disk.raw.partial"), vec![9; 100_000]).unwrap();
         let writer = create(false).await.unwrap();
-        writer.write_at(4 << 20, Bytes::from(vec![7; 8192])).await.unwrap();
-        writer.write_at(size - 1, Bytes::from_static(b"!")).await.unwrap();
+        writer
+            .write_at(4 << 20, Bytes::from(vec![7; 8192]))
+            .await
+            .unwrap();
+        writer
+            .write_at(size - 1, Bytes::from_static(b"!"))
+            .await
+            .unwrap();
         let past = writer.write_at(size, Bytes::from_static(b"!")).await;
         assert_eq!(past.unwrap_err().kind(), Kind::Invalid);
         writer.finish().await.unwrap();
@@ -474,11 +496,22 @@ mod tests {
         let path = directory.0.join("disk.raw");
         std::fs::write(&path, vec![1; 100_000]).unwrap();
         let reader = FileReader::open(&path, Env::system()).await.unwrap();
-        File::options().write(true).open(&path).unwrap().set_len(50_000).unwrap();
-        let error = reader.read_at(40_000, BytesMut::zeroed(20_000)).await.unwrap_err();
+        File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(50_000)
+            .unwrap();
+        let error = reader
+            .read_at(40_000, BytesMut::zeroed(20_000))
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), Kind::Corrupt);
         assert!(error.to_string().contains("disk offset 40000"), "{error}");
-        let beyond = reader.read_at(99_999, BytesMut::zeroed(2)).await.unwrap_err();
+        let beyond = reader
+            .read_at(99_999, BytesMut::zeroed(2))
+            .await
+            .unwrap_err();
         assert_eq!(beyond.kind(), Kind::Invalid);
         let missing = FileReader::open(directory.0.join("none"), Env::system()).await;
         assert_eq!(missing.unwrap_err().kind(), Kind::NotFound);
@@ -492,7 +525,10 @@ mod tests {
         assert_eq!(hold_back(&held_back, 4000, &[2; 1000]), 96);
         assert_eq!(hold_back(&held_back, 0, &[3; 10]), 10);
         let first = held_back.into_inner().unwrap();
-        assert_eq!((first[9], first[10], first[3999], first[4000]), (3, 0, 0, 2));
+        assert_eq!(
+            (first[9], first[10], first[3999], first[4000]),
+            (3, 0, 0, 2)
+        );
     }
 
     #[test]

@@ -23,8 +23,8 @@ pub async fn compare(a: &Root, b: &Root, source: &dyn ChunkSource) -> Result<Vec
     }
     let mut a = Tree::open(source, a).await?;
     let mut b = Tree::open(source, b).await?;
-    let comparable = a.root().chunking == b.root().chunking
-        && a.root().segment_size == b.root().segment_size;
+    let comparable =
+        a.root().chunking == b.root().chunking && a.root().segment_size == b.root().segment_size;
     let mut different = if comparable {
         descend(&mut a, &mut b).await?
     } else {

@@ -177,7 +177,11 @@ impl<'a> Stretches<'a> {
             .map(|index| self.tree.segment_range(*index))
             .zip(segments)
             .map(|(range, segment)| Stretch::Segment(range, segment));
-        let mut ready: Vec<_> = holes.into_iter().map(Stretch::Hole).chain(segments).collect();
+        let mut ready: Vec<_> = holes
+            .into_iter()
+            .map(Stretch::Hole)
+            .chain(segments)
+            .collect();
         ready.sort_by_key(|stretch| match stretch {
             Stretch::Hole(range) | Stretch::Segment(range, _) => range.start,
         });

@@ -161,7 +161,9 @@ pub async fn ingest(
         }
     }
     let hint_followed = changed.is_some();
-    let root = run.grow(Plan::new(options.segment_size, size, base, changed)).await?;
+    let root = run
+        .grow(Plan::new(options.segment_size, size, base, changed))
+        .await?;
     Ok(Ingested {
         root,
         counts: tally.counts(),

@@ -97,8 +97,14 @@ mod tests {
             for end in start..22 {
                 let inside: Vec<u64> = set.within(start..end).flatten().collect();
                 let outside: Vec<u64> = set.gaps(start..end).into_iter().flatten().collect();
-                assert_eq!(inside, (start..end).filter(|at| member(*at)).collect::<Vec<_>>());
-                assert_eq!(outside, (start..end).filter(|at| !member(*at)).collect::<Vec<_>>());
+                assert_eq!(
+                    inside,
+                    (start..end).filter(|at| member(*at)).collect::<Vec<_>>()
+                );
+                assert_eq!(
+                    outside,
+                    (start..end).filter(|at| !member(*at)).collect::<Vec<_>>()
+                );
                 assert_eq!(set.touch(start..end), !inside.is_empty());
             }
         }

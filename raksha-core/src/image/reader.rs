@@ -1,6 +1,6 @@
 //! Reading anywhere in a disk that is in the store: for restoring what differs, for mounting, for looking.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::Mutex;
 
 use super::items::OldSegment;
-use super::tree::{segment_range, WIDTH, nodes_at, fetch_one};
+use super::tree::{WIDTH, fetch_one, nodes_at, segment_range};
 use crate::cloud::{DiskReader, Extent, ExtentKind};
 use crate::error::{Error, Kind, Result};
 use crate::format::tree::{Item, Root, RootNode};
@@ -52,7 +52,10 @@ impl ImageReader {
     /// # Errors
     /// Those of the source; [`Kind::Corrupt`] if this is no root of that size.
     pub async fn open(root: &Root, source: Arc<dyn ChunkSource>) -> Result<Self> {
-        let node = super::tree::Tree::open(source.as_ref(), root).await?.root().clone();
+        let node = super::tree::Tree::open(source.as_ref(), root)
+            .await?
+            .root()
+            .clone();
         let kept = u64::from(node.chunking.max());
         let data = usize::try_from(kept * 2).unwrap_or(0).max(DATA_KEPT);
         Ok(Self {
@@ -95,7 +98,10 @@ impl ImageReader {
         let segment = OldSegment::new(node, range.end - range.start)
             .map_err(|e| e.with("disk offset", range.start))?;
         let segment = Arc::new(segment);
-        self.segments.lock().await.put(index, Arc::clone(&segment), 1);
+        self.segments
+            .lock()
+            .await
+            .put(index, Arc::clone(&segment), 1);
         Ok(segment)
     }
 
@@ -186,16 +192,21 @@ impl ImageReader {
             ids.iter().map(|id| kept.get(id)).collect()
         };
         let missing = ids.iter().zip(&found).filter(|(_, bytes)| bytes.is_none());
-        let missing: Vec<ChunkId> = missing.map(|(id, _)| *id).collect();
+        let missing: Vec<ChunkId> = missing
+            .map(|(id, _)| *id)
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect();
         if !missing.is_empty() {
-            let mut fetched = self.source.get(&missing).await?.into_iter();
+            let fetched = self.source.get(&missing).await?;
+            let fetched: BTreeMap<ChunkId, Bytes> = missing.into_iter().zip(fetched).collect();
             let mut kept = self.data.lock().await;
+            for (id, bytes) in &fetched {
+                kept.put(*id, bytes.clone(), bytes.len());
+            }
             for (id, slot) in ids.iter().zip(&mut found) {
-                if slot.is_none()
-                    && let Some(bytes) = fetched.next()
-                {
-                    kept.put(*id, bytes.clone(), bytes.len());
-                    *slot = Some(bytes);
+                if slot.is_none() {
+                    *slot = fetched.get(id).cloned();
                 }
             }
         }
@@ -224,7 +235,8 @@ impl DiskReader for ImageReader {
         for index in self.touched(&range) {
             let start = segment_range(self.root.segment_size, self.root.size, index).start;
             for (place, item) in self.segment(index).await?.iter() {
-                let inside = (start + place.start).max(range.start)..(start + place.end).min(range.end);
+                let inside =
+                    (start + place.start).max(range.start)..(start + place.end).min(range.end);
                 if inside.is_empty() {
                     continue;
                 }
@@ -257,7 +269,8 @@ impl DiskReader for ImageReader {
             if !part.is_empty() {
                 let segment = self.segment(index).await?;
                 let read = self.read_segment(&segment, inside.start - place.start, part);
-                read.await.map_err(|e| e.with("disk offset", inside.start))?;
+                read.await
+                    .map_err(|e| e.with("disk offset", inside.start))?;
             }
         }
         Ok(buffer)

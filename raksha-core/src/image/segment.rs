@@ -138,7 +138,11 @@ impl Worker<'_> {
 
     /// Where the disk says that the segment is hole, from the segment's beginning.
     async fn holes(&self, range: &Range<u64>) -> Result<Ranges> {
-        let extents = self.reader.extents(range.clone()).await.map_err(|e| at(e, range.start))?;
+        let extents = self
+            .reader
+            .extents(range.clone())
+            .await
+            .map_err(|e| at(e, range.start))?;
         let holes = extents.into_iter().filter(|e| e.kind == ExtentKind::Hole);
         Ok(Ranges::collect(holes.map(|e| {
             e.range.start.max(range.start) - range.start
@@ -231,7 +235,8 @@ impl Worker<'_> {
                 }
                 // Doubtful items are judged by the beginning of what is read behind them.
                 Step::Keep { doubtful: true, .. }
-                    if !steps.is_empty() && (room < 2 * block || steps.len() + 1 == STEPS_AT_ONCE) =>
+                    if !steps.is_empty()
+                        && (room < 2 * block || steps.len() + 1 == STEPS_AT_ONCE) =>
                 {
                     script.push_front(step);
                     break;

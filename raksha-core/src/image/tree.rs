@@ -140,14 +140,8 @@ impl<'a> Tree<'a> {
         Ok(id)
     }
 
-    async fn branch(
-        &mut self,
-        level: u32,
-        index: u64,
-        id: &ChunkId,
-    ) -> Result<&[Option<ChunkId>]> {
-        let expected =
-            (nodes_at(self.segments(), level - 1) - index * WIDTH).min(WIDTH);
+    async fn branch(&mut self, level: u32, index: u64, id: &ChunkId) -> Result<&[Option<ChunkId>]> {
+        let expected = (nodes_at(self.segments(), level - 1) - index * WIDTH).min(WIDTH);
         let source = self.source;
         let slot = self.path.get_mut(level as usize - 1).ok_or_else(|| {
             Error::new(Kind::Internal, "walk disk tree", "there is no such level")

@@ -19,13 +19,17 @@ fn cut_in_windows(segment: &[u8], chunking: &Chunking, dice: &mut Dice) -> Vec<(
         } else {
             Then::Unknown
         };
-        let decided = cutter.cut(at as u64, &segment[at..known], then, &mut in_hole, |piece| {
-            match (piece, pieces.last_mut()) {
+        let decided = cutter.cut(
+            at as u64,
+            &segment[at..known],
+            then,
+            &mut in_hole,
+            |piece| match (piece, pieces.last_mut()) {
                 (Piece::Hole(range), Some((true, last))) => *last += range.len(),
                 (Piece::Hole(range), _) => pieces.push((true, range.len())),
                 (Piece::Chunk(range), _) => pieces.push((false, range.len())),
-            }
-        });
+            },
+        );
         at += decided;
         assert!(known == segment.len() || known - at <= cutter.longest_rest());
     }

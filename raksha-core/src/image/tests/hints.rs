@@ -47,7 +47,9 @@ async fn a_hint_changes_the_work_and_not_the_result() {
         for chunking in CHUNKINGS {
             let mut bytes = original.clone();
             let store = Watched::new();
-            let mut base = take_in(&MemoryDisk::new(bytes.clone()), &store, chunking).await.root;
+            let mut base = take_in(&MemoryDisk::new(bytes.clone()), &store, chunking)
+                .await
+                .root;
             for round in 0..4 {
                 let changed = change(&mut dice, &mut bytes);
                 let disk = if dice.below(2) == 0 {
@@ -118,8 +120,16 @@ async fn only_what_changed_is_read() {
     let changed = vec![7_000_000..7_000_001];
     let ingested = again(&before, &after, changed, NO_SAMPLE).await;
     assert!(ingested.hint_followed);
-    assert!(ingested.counts.read_bytes <= 512 << 10, "{:?}", ingested.counts);
-    assert!(ingested.counts.new_bytes <= 256 << 10, "{:?}", ingested.counts);
+    assert!(
+        ingested.counts.read_bytes <= 512 << 10,
+        "{:?}",
+        ingested.counts
+    );
+    assert!(
+        ingested.counts.new_bytes <= 256 << 10,
+        "{:?}",
+        ingested.counts
+    );
 
     let unchanged = again(&after, &after, Vec::new(), NO_SAMPLE).await;
     assert_eq!(unchanged.counts.read_bytes, 0);
@@ -162,5 +172,8 @@ async fn a_base_that_was_cut_otherwise_is_of_no_use() {
     };
     let ingested = ingest(&disk, &store, options).await.unwrap();
     assert!(!ingested.hint_followed && !ingested.hint_lied);
-    assert_eq!(ingested.root, take_in(&disk, &store, Chunking::DISK).await.root);
+    assert_eq!(
+        ingested.root,
+        take_in(&disk, &store, Chunking::DISK).await.root
+    );
 }

@@ -33,7 +33,10 @@ async fn the_root_is_that_of_the_bytes() {
                 assert_eq!(ingested.counts.read_bytes, read);
             }
             for read in holed.reads.lock().unwrap().iter() {
-                let in_hole = holed.holes.iter().any(|h| h.start < read.end && read.start < h.end);
+                let in_hole = holed
+                    .holes
+                    .iter()
+                    .any(|h| h.start < read.end && read.start < h.end);
                 assert!(!in_hole, "seed {seed}: a hole was read");
             }
         }
@@ -97,7 +100,10 @@ async fn what_the_base_has_is_not_offered_again() {
         let data = puts.iter().filter(|(role, _)| *role == Role::Data).count();
         assert!((1..=3).contains(&data), "{chunking:?}: {data}");
         assert_eq!(puts.len() - data, 2, "a segment node and the root");
-        assert_eq!(third.root, take_in(&disk, &Watched::new(), chunking).await.root);
+        assert_eq!(
+            third.root,
+            take_in(&disk, &Watched::new(), chunking).await.root
+        );
     }
 }
 

@@ -35,12 +35,8 @@ fn data(bytes: &[u8], chunking: &Chunking, pieces: &mut Vec<(bool, usize)>) {
             pieces.extend(bytes.chunks(size as usize).map(|c| (false, c.len())));
         }
         Chunking::FastCdc { min, average, max } => {
-            let cdc = fastcdc::v2020::FastCDC::new(
-                bytes,
-                min as usize,
-                average as usize,
-                max as usize,
-            );
+            let cdc =
+                fastcdc::v2020::FastCDC::new(bytes, min as usize, average as usize, max as usize);
             pieces.extend(cdc.map(|chunk| (false, chunk.length)));
         }
         Chunking::Aligned { min, average, max } => {
@@ -99,12 +95,7 @@ fn sample(block: &[u8]) -> u64 {
 }
 
 /// The root of a disk.
-pub(super) fn root(
-    disk: &[u8],
-    chunking: Chunking,
-    segment_size: u64,
-    namer: &ChunkNamer,
-) -> Root {
+pub(super) fn root(disk: &[u8], chunking: Chunking, segment_size: u64, namer: &ChunkNamer) -> Root {
     let mut level: Vec<_> = disk
         .chunks(segment_size as usize)
         .map(|segment| {

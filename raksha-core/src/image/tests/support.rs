@@ -166,8 +166,14 @@ impl DiskReader for MemoryDisk {
     async fn read_at(&self, offset: u64, mut buffer: BytesMut) -> Result<BytesMut> {
         let range = offset..offset + buffer.len() as u64;
         assert!(range.end <= self.size());
-        if self.broken_at.is_some_and(|at| range.contains(&at)) || range.end > self.bytes.len() as u64 {
-            return Err(Error::new(Kind::Unavailable, "read disk", "the device failed"));
+        if self.broken_at.is_some_and(|at| range.contains(&at))
+            || range.end > self.bytes.len() as u64
+        {
+            return Err(Error::new(
+                Kind::Unavailable,
+                "read disk",
+                "the device failed",
+            ));
         }
         if range.start % 3 == 0 {
             tokio::task::yield_now().await;
