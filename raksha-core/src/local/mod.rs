@@ -54,6 +54,8 @@ mod new_server;
 mod qcow2;
 #[cfg(feature = "qcow2")]
 mod qcow2_header;
+#[cfg(feature = "qcow2")]
+mod qcow2_tables;
 mod raw;
 mod restorer;
 mod snapshots;

@@ -6,13 +6,13 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::description::{Description, DiskFormat};
+use super::description::DiskFormat;
 use super::directory::{Directory, Hold, SNAPSHOTS, sync_directory};
 use super::layers::{self, Layer};
 use super::sparse::{self, BLOCK, CopiedBy, Stop, Stopped};
@@ -118,26 +118,13 @@ impl SnapshotProvider for LocalCloud {
         let stop = Stop::default();
         let stopped = stop.watch();
         let take = move |directory: &Directory, _: &_| {
-            let description = directory.read()?;
-            directory.make_folder(SNAPSHOTS)?;
-            let mut taken = Vec::new();
-            for (disk, name, identity) in wanted {
-                let one = take_one(
-                    directory,
-                    &description,
-                    disk,
-                    name,
-                    identity,
-                    &env,
-                    &stopped,
-                )?;
-                taken.push(one);
-            }
-            if keep_anchor {
-                let done = sync_directory(&directory.place(SNAPSHOTS));
-                done.map_err(|e| Error::io(TAKE, e))?;
-            }
-            Ok(taken)
+            let taking = Taking {
+                directory,
+                env: &env,
+                stopped: &stopped,
+                durable: keep_anchor,
+            };
+            taking.take(wanted)
         };
         let taken = self.locked(Hold::Exclusive, take).await?;
         Ok(snapshot_set(taken, keep_anchor))
@@ -255,104 +242,167 @@ fn snapshot_set(taken: Vec<Taken>, keep_anchor: bool) -> SnapshotSet {
     set
 }
 
-/// Copies one disk into a folder of its own. The caller holds the lock.
-fn take_one(
-    directory: &Directory,
-    description: &Description,
+/// What is to be copied: a disk as it was found.
+struct Wanted {
     disk: DiskId,
     name: String,
     identity: String,
-    env: &Env,
-    stopped: &Stopped,
-) -> Result<Taken> {
-    let entry = description.disk(&disk)?;
-    let size = add::check_size(description, directory, entry)?;
-    let (found, _) = layers::find(directory, entry)?;
-    let folder = directory.place(SNAPSHOTS).join(&name);
-    fs::create_dir(&folder).map_err(|e| Error::io(TAKE, e).with("snapshot", folder.display()))?;
-
-    let began = env.now();
-    let mut by = CopiedBy::Cloning;
-    let mut layers = Vec::new();
-    let mut copy = |from: &Path, name: String| -> Result<String> {
-        let how = copy_unchanged(from, &folder.join(&name), stopped)
-            .map_err(|e| e.with("disk", &disk).with("file", from.display()))?;
-        if how == CopiedBy::Reading {
-            by = how;
-        }
-        Ok(name)
-    };
-    for (i, layer) in found.iter().enumerate() {
-        let data = layer.data.as_deref();
-        layers.push(CopiedLayer {
-            file: copy(&layer.path, format!("{i}"))?,
-            format: layer.format,
-            data: data
-                .map(|path| copy(path, format!("{i}.data")))
-                .transpose()?,
-        });
-    }
-    let ended = env.now();
-
-    let record = Record {
-        disk,
-        size,
-        identity,
-        layers,
-    };
-    write_record(&folder, &record).map_err(|e| Error::io(TAKE, e).with("snapshot", &name))?;
-    Ok(Taken {
-        record,
-        name,
-        began,
-        ended,
-        by,
-    })
+    size: u64,
+    layers: Vec<Layer>,
 }
 
-/// Copies a file and makes sure that nobody wrote to it meanwhile.
-fn copy_unchanged(from: &Path, to: &Path, stopped: &Stopped) -> Result<CopiedBy> {
-    let io = |e: std::io::Error| match e.kind() {
-        std::io::ErrorKind::Interrupted => Error::new(
-            Kind::Cancelled,
-            TAKE,
-            "nobody waits for the snapshot any more",
-        ),
-        _ => Error::io(TAKE, e),
-    };
-    let stamp = |file: &File| {
-        let about = file.metadata().map_err(io)?;
-        Ok((
-            about.len(),
+/// Copies disks. The caller holds the lock.
+struct Taking<'a> {
+    directory: &'a Directory,
+    env: &'a Env,
+    stopped: &'a Stopped,
+    /// Whether the copies must survive a crash: only anchors must.
+    durable: bool,
+}
+
+impl Taking<'_> {
+    fn take(&self, wanted: Vec<(DiskId, String, String)>) -> Result<Vec<Taken>> {
+        let description = self.directory.read()?;
+        let snapshots = self.directory.make_folder(SNAPSHOTS)?;
+        let mut found = Vec::new();
+        for (disk, name, identity) in wanted {
+            let entry = description.disk(&disk)?;
+            let size = add::check_size(&description, self.directory, entry)?;
+            let (layers, _) = layers::find(self.directory, entry)?;
+            found.push(Wanted {
+                disk,
+                name,
+                identity,
+                size,
+                layers,
+            });
+        }
+        let files: Vec<PathBuf> = found
+            .iter()
+            .flat_map(|w| &w.layers)
+            .flat_map(|layer| [Some(layer.path.clone()), layer.data.clone()])
+            .flatten()
+            .collect();
+        let before = stamps(&files)?;
+        let taken: Result<Vec<Taken>> = found.into_iter().map(|one| self.take_one(one)).collect();
+        let taken = taken?;
+        let after = stamps(&files)?;
+        let mut all = files.iter().zip(before.iter().zip(&after));
+        if let Some((file, _)) = all.find(|(_, (before, after))| before != after) {
+            return Err(Error::new(
+                Kind::Conflict,
+                TAKE,
+                "a disk was written while the set was copied, by somebody who does not hold the cloud's lock: stop the server, or try again",
+            )
+            .with("file", file.display()));
+        }
+        if self.durable {
+            sync_directory(&snapshots).map_err(|e| Error::io(TAKE, e))?;
+        }
+        Ok(taken)
+    }
+
+    /// Copies one disk into a folder of its own.
+    fn take_one(&self, wanted: Wanted) -> Result<Taken> {
+        let Wanted {
+            disk,
+            name,
+            identity,
+            size,
+            layers: found,
+        } = wanted;
+        let folder = self.directory.place(SNAPSHOTS).join(&name);
+        fs::create_dir(&folder)
+            .map_err(|e| Error::io(TAKE, e).with("snapshot", folder.display()))?;
+        let began = self.env.now();
+        let mut by = CopiedBy::Cloning;
+        let mut layers = Vec::new();
+        let mut copy = |from: &Path, name: String| -> Result<String> {
+            let how = self.copy(from, &folder.join(&name));
+            if how.map_err(|e| e.with("disk", &disk).with("file", from.display()))?
+                == CopiedBy::Reading
+            {
+                by = CopiedBy::Reading;
+            }
+            Ok(name)
+        };
+        for (i, layer) in found.iter().enumerate() {
+            let data = layer.data.as_deref();
+            layers.push(CopiedLayer {
+                file: copy(&layer.path, format!("{i}"))?,
+                format: layer.format,
+                data: data
+                    .map(|path| copy(path, format!("{i}.data")))
+                    .transpose()?,
+            });
+        }
+        let ended = self.env.now();
+        let record = Record {
+            disk,
+            size,
+            identity,
+            layers,
+        };
+        write_record(&folder, &record, self.durable)
+            .map_err(|e| Error::io(TAKE, e).with("snapshot", &name))?;
+        Ok(Taken {
+            record,
+            name,
+            began,
+            ended,
+            by,
+        })
+    }
+
+    fn copy(&self, from: &Path, to: &Path) -> Result<CopiedBy> {
+        let copy = || {
+            let to = File::create_new(to)?;
+            let how = sparse::copy(&File::open(from)?, &to, self.stopped)?;
+            if self.durable {
+                to.sync_all()?;
+            }
+            Ok(how)
+        };
+        copy().map_err(|e: std::io::Error| match e.kind() {
+            std::io::ErrorKind::Interrupted => {
+                let message = "nobody waits for the snapshot any more";
+                Error::new(Kind::Cancelled, TAKE, message)
+            }
+            _ => Error::io(TAKE, e),
+        })
+    }
+}
+
+/// What changes when a file is written: its length and times.
+fn stamps(files: &[PathBuf]) -> Result<Vec<[i64; 5]>> {
+    let stamp = |file: &PathBuf| {
+        let about =
+            fs::metadata(file).map_err(|e| Error::io(TAKE, e).with("file", file.display()))?;
+        Ok([
+            about.size().cast_signed(),
             about.mtime(),
             about.mtime_nsec(),
             about.ctime(),
             about.ctime_nsec(),
-        ))
+        ])
     };
-    let from = File::open(from).map_err(io)?;
-    let to = File::create_new(to).map_err(io)?;
-    let before = stamp(&from)?;
-    let how = sparse::copy(&from, &to, stopped).map_err(io)?;
-    if stamp(&from)? != before {
-        return Err(Error::new(
-            Kind::Conflict,
-            TAKE,
-            "the disk was written while it was copied, by somebody who does not hold the cloud's lock: stop the server, or try again",
-        ));
-    }
-    to.sync_all().map_err(io)?;
-    Ok(how)
+    files.iter().map(stamp).collect()
 }
 
 /// Writes the record that makes the folder a snapshot.
-fn write_record(folder: &Path, record: &Record) -> std::io::Result<()> {
+fn write_record(folder: &Path, record: &Record, durable: bool) -> std::io::Result<()> {
     let text = serde_json::to_vec_pretty(record)?;
     let next = folder.join("snapshot.json.next");
     fs::write(&next, text)?;
-    File::open(&next)?.sync_all()?;
+    if durable {
+        File::open(&next)?.sync_all()?;
+    }
     fs::rename(&next, folder.join(RECORD))?;
-    sync_directory(folder)
+    if durable {
+        sync_directory(folder)
+    } else {
+        Ok(())
+    }
 }
 
 /// The record and the files of the snapshot `name`.
