@@ -48,6 +48,7 @@ mod check;
 mod description;
 mod directory;
 mod discovery;
+mod hints;
 mod layers;
 mod new_server;
 #[cfg(feature = "qcow2")]
@@ -58,6 +59,7 @@ mod qcow2_header;
 mod qcow2_tables;
 mod raw;
 mod restorer;
+mod snapshot_folder;
 mod snapshots;
 mod sparse;
 mod survey;

@@ -85,7 +85,8 @@ impl Tables {
         let entry = read_entries(file, self.offset + first * 8, 8)?;
         let table = entry.first().map_or(0, |entry| entry & TABLE_OFFSET);
         let begin = range.start % self.covered_by_one() / self.cluster();
-        let clusters = (range.end - 1) / self.cluster() - range.start / self.cluster() + 1;
+        let clusters =
+            range.end.saturating_sub(1) / self.cluster() - range.start / self.cluster() + 1;
         // An entry holds the offset in its low bits and, above them, how many sectors there are beyond the one in which the data begins.
         let offset_bits = 62 - (self.cluster_bits - 8);
         for entry in read_entries(file, table + begin * 8, clusters * 8)? {

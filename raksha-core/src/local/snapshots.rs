@@ -1,8 +1,6 @@
 //! Snapshots: copies of all disks of a set, taken while nobody who keeps to the lock can write.
 //!
-//! A snapshot of a disk is a folder of its own under `snapshots/`, named by its marker: the files that the disk consists
-//! of, and last of all a record that says what they are. Without the record it is no snapshot. The record holds a random
-//! mark, which is the identity that an [`Anchor`] proves.
+//! Each disk of a set becomes a folder of its own under `snapshots/`, which is a temporary of its own.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -10,17 +8,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 
 use super::description::DiskFormat;
 use super::directory::{Directory, Hold, SNAPSHOTS, sync_directory};
+use super::hints::comparable;
 use super::layers::{self, Layer};
-use super::sparse::{self, BLOCK, CopiedBy, Stop, Stopped};
+use super::snapshot_folder::{self, CopiedLayer, Record};
+use super::sparse::{self, CopiedBy, Stop, Stopped};
 use super::{LocalCloud, add};
 use crate::cloud::{
-    Anchor, ChangeHint, Consistency, ConsistencyLedger, DiskConsistency, DiskId, HintSupport,
-    OpenedDisk, Raw, Recorder, ResourceGraph, SnapshotCapabilities, SnapshotProvider,
-    SnapshotRequest, SnapshotSet, SnapshottedDisk, Temporary,
+    Anchor, Consistency, ConsistencyLedger, DiskConsistency, DiskId, HintSupport, OpenedDisk, Raw,
+    Recorder, ResourceGraph, SnapshotCapabilities, SnapshotProvider, SnapshotRequest, SnapshotSet,
+    SnapshottedDisk, Temporary,
 };
 use crate::env::Env;
 use crate::error::{Error, Kind, Result};
@@ -28,30 +27,6 @@ use crate::time::Timestamp;
 
 /// What temporaries of this provider are called.
 const KIND: &str = "disk snapshot";
-/// The record in a snapshot's folder.
-const RECORD: &str = "snapshot.json";
-/// Bytes compared between two chances to stop.
-const COMPARE_STEP: u64 = 256 << 20;
-
-/// What a snapshot's folder holds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Record {
-    disk: DiskId,
-    size: u64,
-    /// What only this snapshot has.
-    identity: String,
-    /// The files of the disk from the top down.
-    layers: Vec<CopiedLayer>,
-}
-
-/// A file of a snapshot, by its name in the folder.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct CopiedLayer {
-    file: String,
-    format: DiskFormat,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    data: Option<String>,
-}
 
 /// A snapshot that was just taken.
 struct Taken {
@@ -106,7 +81,6 @@ impl SnapshotProvider for LocalCloud {
                 return Err(Error::new(Kind::Invalid, TAKE, message).with("disk", disk));
             }
             let name = format!("{marker}-{i}");
-            check_name(&name)?;
             let identity = self.new_id()?;
             wanted.push((disk.clone(), name, identity));
         }
@@ -147,7 +121,7 @@ impl SnapshotProvider for LocalCloud {
         let (directory, env, disk) = (self.directory.clone(), self.env.clone(), disk.clone());
         let anchor = since.cloned();
         let open = move || -> Result<_> {
-            let (record, layers) = find(&directory, &name)?;
+            let (record, layers) = snapshot_folder::find(&directory, &name)?;
             if record.disk != disk {
                 let message = "the snapshot is of another disk";
                 return Err(Error::new(Kind::Corrupt, OPEN, message).with("snapshot", &name));
@@ -178,11 +152,10 @@ impl SnapshotProvider for LocalCloud {
             .id
             .clone()
             .unwrap_or_else(|| temporary.marker.clone());
-        check_name(&name)?;
         // Exclusively, so that a run that was given up while it was copying has stopped.
         let remove = move |directory: &Directory, _: &_| {
-            let folder = directory.place(SNAPSHOTS).join(&name);
-            remove_folder(&folder)
+            let folder = snapshot_folder::path(directory, &name);
+            snapshot_folder::remove(&folder)
                 .map_err(|e| Error::io(RELEASE, e).with("snapshot", folder.display()))
         };
         self.locked(Hold::Exclusive, remove).await
@@ -311,7 +284,7 @@ impl Taking<'_> {
             size,
             layers: found,
         } = wanted;
-        let folder = self.directory.place(SNAPSHOTS).join(&name);
+        let folder = snapshot_folder::path(self.directory, &name);
         fs::create_dir(&folder)
             .map_err(|e| Error::io(TAKE, e).with("snapshot", folder.display()))?;
         let began = self.env.now();
@@ -343,7 +316,7 @@ impl Taking<'_> {
             identity,
             layers,
         };
-        write_record(&folder, &record, self.durable)
+        snapshot_folder::write_record(&folder, &record, self.durable)
             .map_err(|e| Error::io(TAKE, e).with("snapshot", &name))?;
         Ok(Taken {
             record,
@@ -387,135 +360,4 @@ fn stamps(files: &[PathBuf]) -> Result<Vec<[i64; 5]>> {
         ])
     };
     files.iter().map(stamp).collect()
-}
-
-/// Writes the record that makes the folder a snapshot.
-fn write_record(folder: &Path, record: &Record, durable: bool) -> std::io::Result<()> {
-    let text = serde_json::to_vec_pretty(record)?;
-    let next = folder.join("snapshot.json.next");
-    fs::write(&next, text)?;
-    if durable {
-        File::open(&next)?.sync_all()?;
-    }
-    fs::rename(&next, folder.join(RECORD))?;
-    if durable {
-        sync_directory(folder)
-    } else {
-        Ok(())
-    }
-}
-
-/// The record and the files of the snapshot `name`.
-fn find(directory: &Directory, name: &str) -> Result<(Record, Vec<Layer>)> {
-    check_name(name)?;
-    let folder = directory.place(SNAPSHOTS).join(name);
-    let text = fs::read(folder.join(RECORD))
-        .map_err(|e| Error::io(OPEN, e).with("snapshot", folder.display()))?;
-    let record: Record = serde_json::from_slice(&text).map_err(|e| {
-        Error::new(Kind::Corrupt, OPEN, "its record cannot be understood")
-            .with("snapshot", folder.display())
-            .caused_by(e)
-    })?;
-    let mut layers = Vec::new();
-    for layer in &record.layers {
-        layers.push(Layer {
-            path: directory.find_from(&folder, &layer.file)?,
-            format: layer.format,
-            data: match &layer.data {
-                Some(data) => Some(directory.find_from(&folder, data)?),
-                None => None,
-            },
-        });
-    }
-    Ok((record, layers))
-}
-
-/// Snapshot names become folder names, so not everything will do.
-fn check_name(name: &str) -> Result<()> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let plain =
-        name.chars().all(allowed) && !name.starts_with('.') && (1..=200).contains(&name.len());
-    if plain {
-        return Ok(());
-    }
-    let message = "the marker becomes the name of a folder: use up to 180 letters, digits, `-`, `_` and `.`, the first of them no `.`";
-    Err(Error::new(Kind::Invalid, TAKE, message).with("marker", name))
-}
-
-/// Removes a snapshot's folder; the record first, so that what is left after a crash is no snapshot.
-fn remove_folder(folder: &Path) -> std::io::Result<()> {
-    match fs::symlink_metadata(folder) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(e) => return Err(e),
-        Ok(about) if !about.is_dir() => return Err(std::io::ErrorKind::NotADirectory.into()),
-        Ok(_) => {}
-    }
-    super::directory::remove_if_there(&folder.join(RECORD))?;
-    fs::remove_dir_all(folder)
-}
-
-/// Two snapshots of a raw disk, opened to be compared.
-struct Pair {
-    old: File,
-    old_size: u64,
-    new: File,
-    new_size: u64,
-}
-
-/// The anchor and the snapshot of `record`, if the anchor is there and the one that it was.
-fn comparable(
-    directory: &Directory,
-    anchor: &Anchor,
-    record: &Record,
-    layers: &[Layer],
-) -> Option<Pair> {
-    let (old_record, old_layers) = find(directory, &anchor.id).ok()?;
-    if old_record.identity != anchor.identity || old_record.disk != record.disk {
-        return None;
-    }
-    let raw = |layers: &[Layer]| match layers {
-        [only] if only.format == DiskFormat::Raw => File::open(&only.path).ok(),
-        _ => None,
-    };
-    Some(Pair {
-        old: raw(&old_layers)?,
-        old_size: old_record.size,
-        new: raw(layers)?,
-        new_size: record.size,
-    })
-}
-
-impl Pair {
-    /// What changed from the old to the new, in steps between which the future can be dropped.
-    async fn compare(self, env: &Env) -> Result<ChangeHint> {
-        let Self {
-            old,
-            old_size,
-            new,
-            new_size,
-        } = self;
-        // A block that the old disk had only in part counts as changed.
-        let common = old_size.min(new_size);
-        let common = if common == new_size {
-            common
-        } else {
-            common - common % BLOCK as u64
-        };
-        let files = std::sync::Arc::new((old, new));
-        let stop = Stop::default();
-        let mut changed: Vec<std::ops::Range<u64>> = Vec::new();
-        let mut at = 0;
-        while at < common {
-            let end = common.min(at + COMPARE_STEP);
-            let (files, stopped) = (std::sync::Arc::clone(&files), stop.watch());
-            let step = move || sparse::differences(&files.0, &files.1, at..end, &stopped);
-            let found = env.compute(step).await?;
-            changed.extend(found.map_err(|e| Error::io("compare snapshots", e))?);
-            at = end;
-        }
-        if common < new_size {
-            changed.push(common..new_size);
-        }
-        Ok(ChangeHint { changed })
-    }
 }

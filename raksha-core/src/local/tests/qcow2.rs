@@ -6,9 +6,12 @@ use std::path::Path;
 
 use super::bench::{Bench, volume};
 use crate::cloud::{DiskId, ExtentKind, ResourceGraph, SnapshotProvider, SnapshotRequest};
+use crate::env::{Compute, Env};
 use crate::error::{Error, Kind, Result};
 use crate::local::DiskFile;
-use crate::local::test_files::qemu;
+use crate::local::layers::OpenLayer;
+use crate::local::qcow2::Qcow2Reader;
+use crate::local::test_files::{Scratch, qemu};
 use crate::testkit::Seeded;
 use crate::testkit::cloud::{Notebook, check_reader, read_all};
 
@@ -164,6 +167,21 @@ async fn images_with_their_data_elsewhere_with_consent() {
         let file = DiskFile::qcow2(disk(), "image").with_data_file();
         reads_as_qemu_does(&[&create, write], file).await;
     }
+}
+
+#[tokio::test]
+async fn a_simulation_reads_right_where_it_asks() {
+    let folder = Scratch::new();
+    write_content(folder.path(), 7);
+    run(
+        "qemu-img convert -O qcow2 -c -o cluster_size=512 content.raw image",
+        folder.path(),
+    );
+    let file = fs::File::open(folder.join("image")).unwrap();
+    let env = Env::system().with_compute(Compute::Inline);
+    let reader = Qcow2Reader::open(vec![OpenLayer::Qcow2 { file, data: None }], env).unwrap();
+    let content = fs::read(folder.join("content.raw")).unwrap();
+    check_reader(&reader, &content, 7).await.unwrap();
 }
 
 #[tokio::test]
