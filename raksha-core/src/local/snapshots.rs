@@ -27,6 +27,8 @@ use crate::time::Timestamp;
 
 /// What temporaries of this provider are called.
 const KIND: &str = "disk snapshot";
+/// File systems tell times in ticks of the kernel's clock, which are no longer than 10 ms (`CONFIG_HZ_100`); this is two.
+const CLOCK_TICK: Duration = Duration::from_millis(20);
 
 /// A snapshot that was just taken.
 struct Taken {
@@ -257,6 +259,8 @@ impl Taking<'_> {
             .flatten()
             .collect();
         let before = stamps(&files)?;
+        // From here on a write gives a file another time than it has.
+        std::thread::sleep(CLOCK_TICK);
         let taken: Result<Vec<Taken>> = found.into_iter().map(|one| self.take_one(one)).collect();
         let taken = taken?;
         let after = stamps(&files)?;
