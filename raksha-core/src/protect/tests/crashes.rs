@@ -193,7 +193,6 @@ async fn a_run_that_is_declared_dead_stops_and_leaves_nothing() {
 async fn an_interrupted_run_run_again_stores_nothing_twice() {
     let bench = Bench::new(35).await;
     let job = bench.job().await;
-    let told = Arc::new(Notify::new());
     // By the first release everything is stored and committed; so die before that, at the last read.
     let mut last_read = None;
     let probe = Bench::new(35).await;
@@ -206,7 +205,6 @@ async fn an_interrupted_run_run_again_stores_nothing_twice() {
         }
     }
     bench.fate.set(last_read.unwrap(), Trouble::Fail);
-    drop(told);
     bench.run(job).await.unwrap_err();
     bench.fate.clear();
     let second = bench.run(job).await.unwrap();
