@@ -406,6 +406,7 @@ fn failed(operation: &'static str, error: io::Error, path: &Path) -> Error {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation)] // test disks are small
 mod tests {
     use super::*;
 

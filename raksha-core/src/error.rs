@@ -170,6 +170,9 @@ impl Error {
                     | std::io::ErrorKind::ReadOnlyFilesystem => {
                         (Kind::Denied, "the target cannot be written")
                     }
+                    std::io::ErrorKind::TimedOut => {
+                        (Kind::Timeout, "the target did not answer in time")
+                    }
                     _ => (Kind::Unavailable, "the target failed"),
                 },
                 None => (Kind::Unavailable, "the target failed"),

@@ -1,7 +1,34 @@
 //! Where Raksha keeps what it protects.
+//!
+//! A target is anything that holds objects. [`open`] takes its address and gives an `object_store::ObjectStore` behind the
+//! target's policies (limits, deadlines, attempts, counts), with a declaration of what the target can do.
+//!
+//! ```
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! use object_store::{ObjectStoreExt, path::Path};
+//! use raksha_targets::{OpenOptions, open};
+//!
+//! let target = open("memory:", &OpenOptions::default()).await?;
+//! target.objects.put(&Path::from("greeting"), "hello".into()).await.unwrap();
+//! assert!(target.capabilities.atomic_create, "so the commit log may lie here");
+//! println!("{}", target.metrics.snapshot());
+//! # raksha_core::Result::<()>::Ok(()) }).unwrap();
+//! ```
 
+mod address;
+mod directory;
+mod layers;
+mod open;
 #[cfg(feature = "sqlite")]
 mod sql;
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;
 
+pub use directory::Directory;
+pub use layers::{
+    GuardOptions, Guarded, Metrics, MetricsSnapshot, Observer, Operation, OperationCounts, Refusal,
+    RequestEvent, RetryOptions, Timeouts,
+};
+pub use open::{OpenOptions, OpenedTarget, TargetCapabilities, open};
 #[cfg(feature = "sqlite")]
 pub use sql::SqlJobs;

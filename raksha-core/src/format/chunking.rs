@@ -113,7 +113,10 @@ impl Chunking {
                     "min <= average <= max is needed, and an average that is a power of two and at least 4096",
                 )
             }
-            Self::FastCdc { min, .. } if min < 64 => wrong("min must be at least 64"),
+            // The algorithm steps through two bytes at a time.
+            Self::FastCdc { min, max, .. } if min < 64 || min % 2 != 0 || max % 2 != 0 => {
+                wrong("min must be at least 64, and min and max must be even")
+            }
             Self::Aligned { min, max, .. } if min % BLOCK != 0 || max % BLOCK != 0 || min == 0 => {
                 wrong("min and max must be multiples of 4096")
             }

@@ -268,12 +268,12 @@ impl Cursor {
     /// Whether what follows doubtful chunks may give the last of them another end: it begins with zeroes, which may belong to a
     /// hole that begins earlier, or the chunk ended at a hole that may not be one any more.
     fn overturns(&self, next: &Step<Bytes>, hole_followed: bool) -> bool {
-        let Step::Read { range, bytes } = next else {
-            return false;
+        let (range, bytes) = match next {
+            Step::Read { range, bytes } if !hole_followed => (range, bytes),
+            // The hole still begins where it did.
+            Step::Gap(_) if hole_followed => return false,
+            _ => return true,
         };
-        if hole_followed {
-            return true;
-        }
         let block = self.cutter.block();
         let ahead = range.start.next_multiple_of(block) - range.start;
         let ahead = usize::try_from(ahead).unwrap_or(usize::MAX);

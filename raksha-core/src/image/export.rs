@@ -16,7 +16,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
 use super::items::OldSegment;
 use super::meter::{Meter, Tally};
@@ -25,7 +25,7 @@ use crate::budget::Budget;
 use crate::cloud::DiskWriter;
 use crate::env::Env;
 use crate::error::{Error, Kind, Result};
-use crate::format::tree::{Item, Root};
+use crate::format::tree::{FANOUT, Item, Root};
 use crate::id::ChunkId;
 use crate::store::{ChunkNamer, ChunkSource, RunCounts};
 
@@ -100,12 +100,9 @@ pub async fn export(
         env: &env,
         tally: &tally,
     };
-    let stretches = stream::try_unfold(Stretches::new(tree), |mut stretches| async move {
-        let next = stretches.next().await?;
-        Ok::<_, Error>(next.map(|stretch| (stretch, stretches)))
-    });
     let job = &job;
-    stretches
+    Stretches::new(tree)
+        .stream()
         .map_ok(|stretch| job.write(stretch))
         .try_buffer_unordered(workers.max(1))
         .try_for_each(|()| std::future::ready(Ok(())))
@@ -141,6 +138,15 @@ impl<'a> Stretches<'a> {
         }
     }
 
+    /// The stretches in order.
+    fn stream(self) -> BoxStream<'a, Result<Stretch>> {
+        let stretches = stream::try_unfold(self, |mut stretches| async move {
+            let next = stretches.next().await?;
+            Ok(next.map(|stretch| (stretch, stretches)))
+        });
+        stretches.boxed()
+    }
+
     async fn next(&mut self) -> Result<Option<Stretch>> {
         if self.ready.is_empty() {
             self.prepare().await?;
@@ -152,7 +158,7 @@ impl<'a> Stretches<'a> {
         let mut holes = Vec::new();
         let mut indices = Vec::new();
         while indices.len() < self.tree.batch()
-            && holes.len() < WIDTH as usize
+            && holes.len() < FANOUT
             && let Some((level, index)) = self.pending.pop()
         {
             let range = self.range(level, index);

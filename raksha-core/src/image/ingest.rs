@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures_util::stream::{self, TryStreamExt};
+use futures_util::stream::TryStreamExt;
 
 use super::cut::Cutter;
 use super::grow::Growing;
@@ -223,12 +223,8 @@ impl<'a> Run<'a> {
             layout,
         };
 
-        let parts = stream::try_unfold(plan, |mut plan| async move {
-            let part = plan.next().await?;
-            Ok::<_, Error>(part.map(|part| (part, plan)))
-        });
         let (worker, lanes) = (&worker, &lanes);
-        let done = parts.map_ok(|part| async move {
+        let done = plan.stream().map_ok(|part| async move {
             match part {
                 Part::Same { level, index, id } => {
                     self.tally.logical(self.bytes_below(level, index));

@@ -18,8 +18,8 @@ impl Meter {
     /// What was counted so far. The four numbers are not of one instant.
     ///
     /// While ingesting, `logical_bytes` are the bytes of the disk that are dealt with, holes and what was known to be unchanged
-    /// included; it falls back if a hint turns out to lie and the disk is begun anew. While exporting, `logical_bytes` are the
-    /// bytes written, holes included, `read_bytes` those that were fetched, and the others stay zero.
+    /// included. `new_bytes` are those of new chunks, with short holes that lie in them, which were not read. While exporting,
+    /// `logical_bytes` are the bytes written, holes included, `read_bytes` those that were fetched; the others stay zero.
     pub fn counts(&self) -> RunCounts {
         RunCounts {
             logical_bytes: self.logical.load(Ordering::Relaxed),

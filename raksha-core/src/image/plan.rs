@@ -4,11 +4,13 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
+use futures_util::stream::{self, BoxStream, StreamExt};
+
 use super::ranges::Ranges;
 use super::segment::Task;
 use super::tree::{Tree, WIDTH, nodes_at, segment_range, segments_below};
 use crate::error::Result;
-use crate::format::tree::height;
+use crate::format::tree::{FANOUT, height};
 use crate::id::ChunkId;
 
 /// What is to be done about a node of the new tree.
@@ -61,8 +63,16 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// The next part; none behind the last.
-    pub(super) async fn next(&mut self) -> Result<Option<Part>> {
+    /// The parts in order.
+    pub(super) fn stream(self) -> BoxStream<'a, Result<Part>> {
+        let parts = stream::try_unfold(self, |mut plan| async move {
+            let part = plan.next().await?;
+            Ok(part.map(|part| (part, plan)))
+        });
+        parts.boxed()
+    }
+
+    async fn next(&mut self) -> Result<Option<Part>> {
         if self.ready.is_empty() {
             self.prepare().await?;
         }
@@ -73,7 +83,7 @@ impl<'a> Plan<'a> {
         let batch = self.old.as_ref().map_or(1, Tree::batch);
         let mut fetched = Vec::new();
         while fetched.len() < batch
-            && self.ready.len() < 4 * batch.max(WIDTH as usize)
+            && self.ready.len() < 4 * batch.max(FANOUT)
             && let Some((level, index)) = self.pending.pop()
         {
             let below = segments_below(self.segments, level, index);

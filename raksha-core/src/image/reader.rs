@@ -1,6 +1,6 @@
 //! Reading anywhere in a disk that is in the store: for restoring what differs, for mounting, for looking.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -192,16 +192,21 @@ impl ImageReader {
             ids.iter().map(|id| kept.get(id)).collect()
         };
         let missing = ids.iter().zip(&found).filter(|(_, bytes)| bytes.is_none());
-        let missing: Vec<ChunkId> = missing.map(|(id, _)| *id).collect();
+        let missing: Vec<ChunkId> = missing
+            .map(|(id, _)| *id)
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect();
         if !missing.is_empty() {
-            let mut fetched = self.source.get(&missing).await?.into_iter();
+            let fetched = self.source.get(&missing).await?;
+            let fetched: BTreeMap<ChunkId, Bytes> = missing.into_iter().zip(fetched).collect();
             let mut kept = self.data.lock().await;
+            for (id, bytes) in &fetched {
+                kept.put(*id, bytes.clone(), bytes.len());
+            }
             for (id, slot) in ids.iter().zip(&mut found) {
-                if slot.is_none()
-                    && let Some(bytes) = fetched.next()
-                {
-                    kept.put(*id, bytes.clone(), bytes.len());
-                    *slot = Some(bytes);
+                if slot.is_none() {
+                    *slot = fetched.get(id).cloned();
                 }
             }
         }

@@ -33,7 +33,7 @@ pub(super) enum Step<B> {
     Read { range: Range<u64>, bytes: B },
     /// Zeroes, in whole blocks, enough of them to be a hole.
     Gap(Range<u64>),
-    /// Items of the old segment, by number. Doubtful ones are followed by a read.
+    /// Items of the old segment, by number. Doubtful ones are judged by the step behind them.
     Keep { items: Range<usize>, doubtful: bool },
 }
 

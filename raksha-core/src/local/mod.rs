@@ -72,7 +72,7 @@ use std::time::Duration;
 pub use description::{DiskFile, DiskFormat};
 pub use new_server::NewServer;
 
-use crate::cloud::ResourceGraph;
+use crate::cloud::{DiskId, ResourceGraph};
 use crate::env::Env;
 use crate::error::{Error, Kind, Result};
 use description::Description;
@@ -132,6 +132,15 @@ impl LocalCloud {
     /// Everything that the description holds.
     pub async fn graph(&self) -> Result<ResourceGraph> {
         Ok(self.describe().await?.graph)
+    }
+
+    /// The file that holds a disk's bytes.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] if there is no such disk, or its file is missing.
+    pub async fn disk_path(&self, disk: &DiskId) -> Result<PathBuf> {
+        let description = self.describe().await?;
+        self.directory.find(&description.disk(disk)?.file)
     }
 
     /// The description as it is now.

@@ -69,8 +69,20 @@ fn lengths(chunking: Chunking) -> Vec<usize> {
 /// Where cuts fall is part of the stored format: these numbers may never change.
 #[test]
 fn golden_cut_points() {
-    assert_eq!(lengths(Chunking::DISK), [0usize; 0]);
-    assert_eq!(lengths(Chunking::STREAM), [0usize; 0]);
+    assert_eq!(
+        lengths(Chunking::DISK),
+        [
+            118_784, 176_128, 73_728, 16_384, 114_688, 16_384, 65_536, 20_480, 94_208, 98_304,
+            131_072, 86_016, 36_864
+        ]
+    );
+    assert_eq!(
+        lengths(Chunking::STREAM),
+        [
+            82_789, 80_443, 179_082, 73_142, 93_993, 35_990, 56_673, 94_208, 135_934, 25_876,
+            36_523, 68_991, 45_664, 39_268
+        ]
+    );
     assert_eq!(
         lengths(Chunking::Fixed { size: 256 << 10 }),
         [262_144, 262_144, 262_144, 262_144]

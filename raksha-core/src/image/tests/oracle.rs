@@ -61,7 +61,6 @@ fn data(bytes: &[u8], chunking: &Chunking, pieces: &mut Vec<(bool, usize)>) {
                 pieces.push((false, length));
             }
         }
-        _ => unreachable!(),
     }
 }
 

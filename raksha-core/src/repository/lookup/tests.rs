@@ -291,3 +291,19 @@ fn lookups_go_on_while_runs_are_added() {
             .all(Option::is_some)
     );
 }
+
+#[test]
+fn nothing_is_found_in_a_pack_that_was_retired_before_it_was_known() {
+    let lookup = Lookup::new(u64::MAX / 2, None).unwrap();
+    lookup.retire(&[name(0)]);
+    lookup
+        .add(vec![index(&[pack(0, &[1, 2]), pack(1, &[2, 3])])])
+        .unwrap();
+    assert!(lookup.locate(&id(1)).unwrap().is_none());
+    let found = lookup.locate(&id(2)).unwrap().unwrap();
+    assert_eq!(found.place.pack, name(1));
+    let gone = index(&[pack(0, &[1, 2])]);
+    lookup.add(vec![gone.clone()]).unwrap();
+    assert!(lookup.has(&gone.hash));
+    assert_eq!(lookup.view().len(), 2);
+}

@@ -16,7 +16,7 @@ mod shipping;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -97,6 +97,9 @@ struct Bench {
 
 struct OpenPack {
     cell: Arc<PackCell>,
+    /// It was made for one record that is larger than a pack: it leaves at once, since while it waits for more, its share of
+    /// the budget would be missing elsewhere.
+    oversize: bool,
     permit: Permit,
 }
 
@@ -104,7 +107,7 @@ struct OpenPack {
 struct Filled {
     placed: Vec<(usize, PackEntry)>,
     rest: VecDeque<Item>,
-    /// The pack, if it is full.
+    /// The pack, if it is to leave.
     finished: Option<FinishedPack>,
 }
 
@@ -241,8 +244,9 @@ impl Inner {
                 Some(pack) => pack,
                 None => self.open(role, first.bound(&self.records)).await?,
             };
-            let (inner, cell) = (Arc::clone(self), Arc::clone(&pack.cell));
-            let filled = env.compute(move || inner.fill(&cell, rest)).await??;
+            let (inner, cell, oversize) = (Arc::clone(self), Arc::clone(&pack.cell), pack.oversize);
+            let filled = env.compute(move || inner.fill(&cell, rest, oversize));
+            let filled = filled.await??;
             for (position, entry) in filled.placed {
                 if let Some(answer) = answers.get_mut(position) {
                     let stored_bytes = u64::from(entry.length);
@@ -258,12 +262,12 @@ impl Inner {
         Ok(answers)
     }
 
-    /// Seals items into a pack until it is full. For threads that compute.
-    fn fill(&self, cell: &Arc<PackCell>, mut rest: VecDeque<Item>) -> Result<Filled> {
+    /// Seals items into a pack until it is full, or until there is something in it if it is to `leave`. For threads that compute.
+    fn fill(&self, cell: &Arc<PackCell>, mut rest: VecDeque<Item>, leave: bool) -> Result<Filled> {
         let placed = cell.fill(&mut rest, &self.records, self.shipping.options.check)?;
         self.shipping
             .placed(cell, placed.iter().map(|(_, entry)| entry));
-        let finished = match rest.is_empty() {
+        let finished = match rest.is_empty() && !leave {
             true => None,
             false => Some(cell.finish()?),
         };
@@ -278,7 +282,8 @@ impl Inner {
     async fn open(&self, role: Role, bound: usize) -> Result<OpenPack> {
         let size = usize::try_from(self.pack_size).unwrap_or(usize::MAX);
         let capacity = size.max(PackBuilder::capacity_for(bound));
-        let bytes = match capacity > size {
+        let oversize = capacity > size;
+        let bytes = match oversize {
             // Others may hold on to theirs meanwhile, so this must not wait for all of the budget.
             true => self.oversize.min(capacity as u64),
             false => self.pack_size,
@@ -287,7 +292,11 @@ impl Inner {
         let writer = self.records.writer(&self.shipping.env)?;
         let builder = PackBuilder::new(role, capacity);
         let cell = Arc::new(PackCell::new(role, builder, writer));
-        Ok(OpenPack { cell, permit })
+        Ok(OpenPack {
+            cell,
+            oversize,
+            permit,
+        })
     }
 
     async fn flush(self: &Arc<Self>) -> Result<()> {
@@ -324,31 +333,28 @@ impl Shipping {
     fn unknown(&self, items: Vec<Item>) -> Result<VecDeque<Item>> {
         let absent = self.not_found(items)?;
         let mine = self.claim(absent.iter().map(|item| &item.id));
-        let claimed: Vec<_> = absent
-            .into_iter()
-            .zip(mine)
-            .filter(|(_, mine)| *mine)
-            .collect();
-        let claimed: Vec<_> = claimed.into_iter().map(|(item, _)| item).collect();
+        let claimed = absent.into_iter().zip(mine);
+        let claimed = claimed.filter_map(|(item, mine)| mine.then_some(item));
+        let claimed: Vec<_> = claimed.collect();
         // What was published between looking and claiming is in the lookup by now.
         let ids: Vec<_> = claimed.iter().map(|item| item.id).collect();
-        let left = self.not_found(claimed)?;
-        if left.len() < ids.len() {
-            let still: std::collections::HashSet<_> = left.iter().map(|item| item.id).collect();
-            self.unclaim(ids.iter().filter(|id| !still.contains(id)));
+        let unknown = self.not_found(claimed)?;
+        if unknown.len() < ids.len() {
+            let wanted: HashSet<_> = unknown.iter().map(|item| item.id).collect();
+            self.unclaim(ids.iter().filter(|id| !wanted.contains(id)));
         }
-        Ok(left.into())
+        Ok(unknown.into())
     }
 
     /// Those items that the lookup does not know; records to be copied are wanted anyway.
     fn not_found(&self, items: Vec<Item>) -> Result<Vec<Item>> {
         let ids: Vec<_> = items.iter().map(|item| item.id).collect();
         let found = self.lookup.locate_many(&ids)?;
-        let absent = items
-            .into_iter()
-            .zip(found)
-            .filter(|(item, found)| found.is_none() || matches!(item.content, Content::Record(_)));
-        Ok(absent.map(|(item, _)| item).collect())
+        let wanted = items.into_iter().zip(found).filter_map(|(item, found)| {
+            let copy = matches!(item.content, Content::Record(_));
+            (copy || found.is_none()).then_some(item)
+        });
+        Ok(wanted.collect())
     }
 }
 

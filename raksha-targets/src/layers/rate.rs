@@ -1,0 +1,91 @@
+//! A token bucket: so many at once, so many a second.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Grants tokens at a steady rate after a first burst.
+///
+/// Who takes more than there is goes into debt and waits until the debt is paid, so that the large wait for their turn as the
+/// small do and none starves.
+#[derive(Debug)]
+pub(super) struct Rate {
+    per_second: f64,
+    burst: f64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Tokens at the time `at`; negative while in debt.
+    tokens: f64,
+    at: Option<Instant>,
+}
+
+impl Rate {
+    pub(super) fn new(per_second: f64, burst: f64) -> Self {
+        let tokens = burst;
+        let state = Mutex::new(State { tokens, at: None });
+        Self {
+            per_second,
+            burst,
+            state,
+        }
+    }
+
+    /// Takes `tokens` and says how long to wait before they may be used.
+    pub(super) fn reserve(&self, tokens: u64) -> Duration {
+        let now = Instant::now();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = state.at {
+            let earned = now.saturating_duration_since(at).as_secs_f64() * self.per_second;
+            state.tokens = (state.tokens + earned).min(self.burst);
+        }
+        state.at = Some(now);
+        state.tokens -= tokens as f64;
+        match state.tokens < 0.0 {
+            true => Duration::try_from_secs_f64(-state.tokens / self.per_second)
+                .unwrap_or(Duration::MAX),
+            false => Duration::ZERO,
+        }
+    }
+
+    /// Takes `tokens` and waits until they may be used; says how long that was.
+    ///
+    /// # Cancellation
+    /// A dropped wait has taken its tokens all the same.
+    pub(super) async fn take(&self, tokens: u64) -> Duration {
+        let wait = self.reserve(tokens);
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        wait
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn keeps_the_rate_for_large_and_small() {
+        let rate = Rate::new(100.0, 50.0);
+        let begun = Instant::now();
+        for tokens in [50, 300, 1, 49] {
+            rate.take(tokens).await;
+        }
+        let took = begun.elapsed().as_secs_f64();
+        assert!(
+            (took - 3.5).abs() < 0.01,
+            "350 beyond the burst at 100/s took {took}"
+        );
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(
+            rate.reserve(50),
+            Duration::ZERO,
+            "idle time fills the bucket"
+        );
+        assert!(!rate.reserve(1).is_zero(), "but no further than the burst");
+    }
+}
