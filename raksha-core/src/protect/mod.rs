@@ -24,7 +24,7 @@ mod run;
 mod scope;
 mod session;
 mod temporaries;
-#[cfg(all(test, feature = "local"))]
+#[cfg(test)]
 mod tests;
 mod undo;
 

@@ -136,9 +136,9 @@ impl RunHandle {
             tracing::warn!(%error, "the session was not closed");
         }
         self.clean_up(&record, made.as_ref().ok()).await;
-        self.record_end(gauge, &made).await;
-        match made {
-            Ok(made) => Ok(RunReport {
+        let recorded = self.record_end(gauge, &made).await;
+        match (made, recorded) {
+            (Ok(made), _) => Ok(RunReport {
                 run: self.run.id,
                 point: made.point,
                 counts: sum(&gauge.disks()),
@@ -146,13 +146,14 @@ impl RunHandle {
                 ledger: made.ledger,
                 warnings: self.feed.warnings(),
             }),
-            Err(_) if lost.is_cancelled() => Err(Error::new(
+            (Err(error), Recorded::EndedAlready) => Err(Error::new(
                 Kind::Conflict,
                 "run job",
                 "the run was declared dead while it lived, and its snapshots are released: run the job again",
             )
-            .with("run", self.run.id)),
-            Err(error) => Err(error),
+            .with("run", self.run.id)
+            .caused_by(error)),
+            (Err(error), Recorded::Done) => Err(error),
         }
     }
 
@@ -193,7 +194,7 @@ impl RunHandle {
         Ok(left)
     }
 
-    async fn record_end(&self, gauge: &Gauge, made: &Result<Made>) {
+    async fn record_end(&self, gauge: &Gauge, made: &Result<Made>) -> Recorded {
         let outcome = match made {
             Ok(made) => RunOutcome::Succeeded { point: made.point },
             Err(error) if error.kind() == Kind::Cancelled => RunOutcome::Cancelled,
@@ -203,10 +204,15 @@ impl RunHandle {
         };
         let at = self.raksha.env().now();
         let record = self.as_of_now(gauge, RunState::Ended { at, outcome });
-        if let Err(error) = self.raksha.jobs.update_run(&record).await {
-            self.feed.warn(Warning::Unrecorded {
-                reason: error.to_string(),
-            });
+        let Err(error) = self.raksha.jobs.update_run(&record).await else {
+            return Recorded::Done;
+        };
+        self.feed.warn(Warning::Unrecorded {
+            reason: error.to_string(),
+        });
+        match error.kind() {
+            Kind::Conflict | Kind::NotFound => Recorded::EndedAlready,
+            _ => Recorded::Done,
         }
     }
 
@@ -235,4 +241,12 @@ impl RunHandle {
             }
         }
     }
+}
+
+/// What became of recording the end.
+enum Recorded {
+    /// It is recorded, or could not be for a moment.
+    Done,
+    /// Somebody else had recorded an end, taking the run for dead.
+    EndedAlready,
 }

@@ -184,6 +184,9 @@ pub(super) fn as_in_the_point(mut graph: ResourceGraph, report: &RestoreReport) 
     graph.routers.sort_by(|a, b| a.id.cmp(&b.id));
     graph.security_groups.sort_by(|a, b| a.id.cmp(&b.id));
     graph.floating_ips.sort_by(|a, b| a.id.cmp(&b.id));
+    for group in &mut graph.security_groups {
+        group.rules.sort_by_key(|rule| format!("{rule:?}"));
+    }
     graph
 }
 

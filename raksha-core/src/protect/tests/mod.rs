@@ -1,4 +1,5 @@
 //! What the verbs are held to, with the embedded cloud and a repository in memory.
+#![cfg(feature = "local")]
 
 mod bench;
 mod crashes;
