@@ -113,7 +113,7 @@ pub async fn job(context: &Context, command: Job) -> Result<()> {
         Job::Delete { job } => {
             let job = raksha.find_job(&job).await?;
             for left in raksha.delete_job(job.id).await? {
-                eprintln!("note: {left}");
+                eprintln!("note: {} {} stays in the cloud: {}", left.temporary.kind, left.temporary.marker, left.error);
             }
             Ok(())
         }
@@ -221,7 +221,7 @@ pub async fn reap(context: &Context, all: bool) -> Result<()> {
         reaped.released
     );
     for left in &reaped.left {
-        eprintln!("note: {left}");
+        eprintln!("note: {} {} stays in the cloud: {}", left.temporary.kind, left.temporary.marker, left.error);
     }
     Ok(())
 }
