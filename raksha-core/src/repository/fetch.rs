@@ -117,21 +117,6 @@ impl Fetcher {
         in_order.collect()
     }
 
-    /// The directory of a pack of `length` bytes, from its end.
-    ///
-    /// # Errors
-    /// [`Kind::NotFound`] or [`Kind::Corrupt`], naming the pack.
-    pub(crate) async fn directory(&self, pack: &PackName, length: u64) -> Result<Directory> {
-        let mut wanted = TAIL_GUESS.min(length);
-        loop {
-            let tail = self.bytes(pack, length - wanted, length).await?;
-            match Directory::of_tail(&tail, length).map_err(|e| e.with("pack", pack))? {
-                Tail::Directory(directory) => return Ok(directory),
-                Tail::Needs(more) => wanted = more.min(length),
-            }
-        }
-    }
-
     /// Where chunks are.
     async fn places(&self, wanted: Vec<ChunkId>, own: Option<&Packer>) -> Result<Found> {
         let mut found = Found::default();

@@ -1,173 +1,213 @@
-//! What commands work on: target, repository, cloud, jobs, as the global options say.
+//! Opening what a verb needs, and no more.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use raksha_core::cloud::{Selection, ServerSelector};
 use raksha_core::env::Env;
-use raksha_core::id::ProjectId;
+use raksha_core::id::{PointId, ProjectId};
 use raksha_core::local::LocalCloud;
-use raksha_core::protect::{Cancel, Cloud, Raksha};
+use raksha_core::protect::{Cloud, Raksha};
 use raksha_core::repository::{EngineOptions, Parameters, Repository, Secret, Target};
-use raksha_core::{Error, Kind, Result};
+use raksha_core::store::JobStore;
+use raksha_core::{Error, Kind, ListedPoint, Result};
 use raksha_targets::{OpenOptions, SqlJobs};
 
-use crate::arguments::Global;
+use crate::args::Common;
+use crate::output::Output;
+use crate::secret;
 
+/// What the command line said, and what can be opened with it.
 pub struct Context {
-    pub json: bool,
-    pub cancel: Cancel,
-    global: Global,
+    pub common: Common,
+    pub output: Output,
+    pub env: Env,
 }
 
 impl Context {
-    pub fn new(global: Global, cancel: Cancel) -> Self {
+    pub fn new(common: Common) -> Self {
         Self {
-            json: global.json,
-            cancel,
-            global,
+            output: Output::new(common.json),
+            common,
+            env: Env::system(),
         }
     }
 
-    /// Who does this, for the repository's log.
-    pub fn who(&self) -> String {
-        std::env::var("USER").unwrap_or_else(|_| "raksha".into())
+    pub fn project(&self) -> ProjectId {
+        ProjectId::new(self.common.project.as_str())
+    }
+
+    /// The key that the command line or the environment names.
+    pub fn secret(&self) -> Result<Secret> {
+        let key = &self.common.key;
+        secret::read(
+            key.passphrase_file.as_deref(),
+            key.key_file.as_deref(),
+            "RAKSHA_PASSPHRASE",
+        )
+    }
+
+    fn address(&self) -> Result<&str> {
+        let target = self.common.target.as_deref();
+        target.ok_or_else(|| missing("a target", "--target", "RAKSHA_TARGET"))
     }
 
     pub async fn target(&self, create: bool) -> Result<Target> {
-        let url = self
-            .global
-            .target
-            .as_deref()
-            .ok_or_else(|| usage("no target was given: use --target or RAKSHA_TARGET"))?;
-        let opened = raksha_targets::open(url, &OpenOptions::default().create(create)).await?;
-        Ok(Target::with_catalog(
-            Arc::clone(&opened.objects),
-            opened.log()?,
-        ))
+        let options = OpenOptions::default().create(create);
+        let opened = raksha_targets::open(self.address()?, &options).await?;
+        let log = opened.log()?;
+        Ok(Target::with_catalog(opened.objects, log))
     }
 
-    pub fn secret(&self) -> Result<Secret> {
-        if let Some(path) = &self.global.key_file {
-            return key_file(path);
-        }
-        if let Some(path) = &self.global.passphrase_file {
-            return passphrase_file(path);
-        }
-        match std::env::var("RAKSHA_PASSPHRASE") {
-            Ok(passphrase) => Ok(Secret::passphrase(passphrase)),
-            Err(_) => Err(usage(
-                "no key was given: use --passphrase-file, --key-file or RAKSHA_PASSPHRASE",
-            )),
-        }
-    }
-
-    fn engine(&self) -> EngineOptions {
+    fn engine(&self) -> Result<EngineOptions> {
         let mut options = EngineOptions::default();
-        options.memory = self.global.memory;
-        options.cache = self.global.cache.clone();
-        options
+        options.memory = self.common.memory;
+        let caches = user_directory("XDG_CACHE_HOME", ".cache");
+        options.cache = caches.map(|dir| {
+            dir.join("raksha")
+                .join(plain(self.common.target.as_deref()))
+        });
+        Ok(options)
     }
 
-    pub async fn create_repository(&self, parameters: Parameters) -> Result<Repository> {
+    pub async fn create(&self, parameters: Parameters) -> Result<Repository> {
         let secret = self.secret()?;
-        Repository::create(self.target(true).await?, parameters, &secret, self.engine()).await
+        let target = self.target(true).await?;
+        Repository::create(target, parameters, &secret, self.engine()?).await
     }
 
-    pub async fn repository(&self) -> Result<Repository> {
+    pub async fn open(&self) -> Result<Repository> {
         let secret = self.secret()?;
-        Repository::open(self.target(false).await?, &secret, self.engine()).await
+        let target = self.target(false).await?;
+        Repository::open(target, &secret, self.engine()?).await
     }
 
-    pub async fn cloud(&self) -> Result<Cloud> {
-        let url = self
-            .global
-            .cloud
-            .as_deref()
-            .ok_or_else(|| usage("no cloud was given: use --cloud or RAKSHA_CLOUD"))?;
-        match url.split_once(':') {
-            Some(("local", directory)) if !directory.is_empty() => Ok(Cloud::new(
-                LocalCloud::open(directory, Env::system()).await?,
-            )),
-            _ => Err(usage("a cloud is given as local:DIR").with("cloud", url)),
+    pub async fn cloud(&self) -> Result<LocalCloud> {
+        let cloud = self.common.cloud.as_deref();
+        self.cloud_at(cloud.ok_or_else(|| missing("a cloud", "--cloud", "RAKSHA_CLOUD"))?)
+            .await
+    }
+
+    /// The cloud at this address.
+    pub async fn cloud_at(&self, address: &str) -> Result<LocalCloud> {
+        match address.split_once(':') {
+            Some(("local", directory)) => LocalCloud::open(directory, self.env.clone()).await,
+            _ => Err(Error::new(
+                Kind::Invalid,
+                "open cloud",
+                "there is no such kind of cloud: write local:DIRECTORY",
+            )
+            .with("cloud", address)),
         }
     }
 
-    pub async fn raksha(&self) -> Result<Raksha> {
-        let (cloud, repository) = (self.cloud().await?, self.repository().await?);
-        let jobs = SqlJobs::sqlite(&self.jobs_file()?).await?;
-        let project = ProjectId::new(&self.global.project);
-        Ok(Raksha::new(cloud, repository, Arc::new(jobs), project).with_principal(self.who()))
-    }
-
-    /// The file that jobs are kept in; its directory is made.
-    fn jobs_file(&self) -> Result<PathBuf> {
-        let file = match &self.global.jobs {
-            Some(url) => match url.split_once(':') {
-                Some(("sqlite", path)) if !path.is_empty() => PathBuf::from(path),
-                _ => return Err(usage("jobs are kept in sqlite:FILE").with("jobs", url)),
-            },
-            None => {
-                let home =
-                    std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));
-                let data = std::env::var_os("XDG_DATA_HOME")
-                    .map(PathBuf::from)
-                    .or(home);
-                let data =
-                    data.ok_or_else(|| usage("say where jobs are kept: use --jobs sqlite:FILE"))?;
-                data.join("raksha/jobs.sqlite")
+    pub async fn jobs(&self) -> Result<Arc<dyn JobStore>> {
+        let path = match self.common.jobs.as_deref().map(|jobs| jobs.split_once(':')) {
+            Some(Some(("sqlite", path))) => PathBuf::from(path),
+            Some(_) => {
+                return Err(Error::new(
+                    Kind::Invalid,
+                    "open job database",
+                    "there is no such kind of database: write sqlite:FILE",
+                ));
             }
+            None => self.default_jobs()?,
         };
-        let folder = file.parent().map_or(Ok(()), std::fs::create_dir_all);
-        folder.map_err(|e| Error::io("make directory for jobs", e).with("file", file.display()))?;
-        Ok(file)
+        if let Some(directory) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+            std::fs::create_dir_all(directory).map_err(|e| {
+                Error::io("make directory for jobs", e).with("directory", directory.display())
+            })?;
+        }
+        if !path.exists() && !self.common.quiet {
+            eprintln!("jobs are kept in {}", path.display());
+        }
+        Ok(Arc::new(SqlJobs::sqlite(&path).await?))
+    }
+
+    /// Beside a target in a directory; else in the user's data directory.
+    fn default_jobs(&self) -> Result<PathBuf> {
+        let address = self.address()?;
+        let directory = match address.split_once(':') {
+            Some(("file", path)) => Some(path.trim_start_matches("//")),
+            Some(_) => None,
+            None => Some(address),
+        };
+        if let Some(directory) = directory {
+            let directory = directory.split('?').next().unwrap_or(directory);
+            return Ok(PathBuf::from(format!(
+                "{}.jobs.sqlite",
+                directory.trim_end_matches('/')
+            )));
+        }
+        let data = user_directory("XDG_DATA_HOME", ".local/share");
+        let data = data.ok_or_else(|| missing("a place for jobs", "--jobs", "RAKSHA_JOBS"))?;
+        let name = format!("{}.jobs.sqlite", plain(Some(address)));
+        Ok(data.join("raksha").join(name))
+    }
+
+    /// Everything together, with the cloud of `--cloud`.
+    pub async fn raksha(&self) -> Result<Raksha> {
+        self.raksha_in(self.cloud().await?).await
+    }
+
+    /// Everything together, with this cloud.
+    pub async fn raksha_in(&self, cloud: LocalCloud) -> Result<Raksha> {
+        let repository = self.open().await?;
+        let jobs = self.jobs().await?;
+        let principal = std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned());
+        let raksha = Raksha::new(Cloud::new(cloud), repository, jobs, self.project());
+        Ok(raksha.with_principal(principal))
+    }
+
+    /// The points of the project, and those of single disks, which belong to whoever has the key.
+    pub async fn points(&self, repository: &Repository) -> Result<Vec<ListedPoint>> {
+        let mut points = repository.points().await?;
+        let project = self.project();
+        points.retain(|p| {
+            p.summary
+                .project
+                .as_ref()
+                .is_none_or(|owner| *owner == project)
+        });
+        Ok(points)
+    }
+
+    /// One of [these](Self::points), by the beginning of its id.
+    pub async fn point(&self, repository: &Repository, text: &str) -> Result<PointId> {
+        let id = repository.find_point(text).await?;
+        if self
+            .points(repository)
+            .await?
+            .iter()
+            .any(|point| point.id == id)
+        {
+            return Ok(id);
+        }
+        let message = "the project has no such recovery point";
+        Err(Error::new(Kind::NotFound, "find recovery point", message).with("point", text))
     }
 }
 
-/// What servers a text selects.
-pub fn selector(text: &str) -> Result<ServerSelector> {
-    Ok(match text.split_once('=') {
-        None if text == "all" => ServerSelector::All,
-        None => ServerSelector::IdOrName(text.into()),
-        Some(("id", id)) => ServerSelector::Id(id.into()),
-        Some(("name", name)) => ServerSelector::Name(name.into()),
-        Some(("tag", tag)) => ServerSelector::Tag(tag.into()),
-        Some((key, value)) => match key.strip_prefix("metadata:") {
-            Some(key) => ServerSelector::Metadata {
-                key: key.into(),
-                value: value.into(),
-            },
-            None => {
-                return Err(usage(
-                    "select servers by an id, a name, tag=TAG, metadata:KEY=VALUE, or all",
-                )
-                .with("selector", text));
-            }
-        },
-    })
+fn missing(what: &str, option: &str, variable: &str) -> Error {
+    let message = format!("{what} is needed: give {option} or set {variable}");
+    Error::new(Kind::Invalid, "read the command line", message)
 }
 
-pub fn selection(texts: &[String]) -> Result<Selection> {
-    texts
-        .iter()
-        .map(|text| selector(text))
-        .collect::<Result<_>>()
-        .map(Selection)
+/// One of the directories of the XDG base directory specification.
+fn user_directory(variable: &str, in_home: &str) -> Option<PathBuf> {
+    let given = std::env::var_os(variable).map(PathBuf::from);
+    let given = given.filter(|path| path.is_absolute());
+    given.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(in_home)))
 }
 
-pub fn key_file(path: &Path) -> Result<Secret> {
-    let bytes = std::fs::read(path)
-        .map_err(|e| Error::io("read key file", e).with("file", path.display()))?;
-    Ok(Secret::key_file(&bytes))
-}
-
-pub fn passphrase_file(path: &Path) -> Result<Secret> {
-    let text = std::fs::read_to_string(path);
-    let text =
-        text.map_err(|e| Error::io("read passphrase file", e).with("file", path.display()))?;
-    Ok(Secret::passphrase(text.lines().next().unwrap_or_default()))
-}
-
-fn usage(message: &str) -> Error {
-    Error::new(Kind::Invalid, "read options", message)
+/// An address as a plain file name.
+fn plain(address: Option<&str>) -> String {
+    let address = address.unwrap_or_default();
+    let absolute = std::path::absolute(address)
+        .ok()
+        .filter(|_| !address.contains(':'));
+    let text = absolute.map_or_else(|| address.to_owned(), |path| path.display().to_string());
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    text.chars()
+        .map(|c| if allowed(c) { c } else { '_' })
+        .collect()
 }

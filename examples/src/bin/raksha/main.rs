@@ -1,32 +1,35 @@
-//! The `raksha` command: the library's public interface, from a shell.
+//! `raksha`: servers and disks backed up and brought back, from the command line.
 //!
-//! Exit codes: 0 done, 1 failed, 2 wrong usage. What was asked for goes to standard output, everything else to standard error.
+//! A thin layer over `raksha_core::protect`: every file beside this one is one group of verbs.
+//!
+//! Results go to stdout (with `--json`, exactly one JSON object or array), everything else to stderr. Exit codes: 0 done, 1 failed, 2
+//! wrong usage. Ctrl-C stops what is under way and leaves nothing behind; a second one stops at once.
 
-mod arguments;
+mod args;
 mod context;
 mod disk;
-mod jobs;
-mod keys;
+mod interrupt;
+mod job;
+mod key;
 mod output;
 mod progress;
 mod repository;
 mod restore;
+mod run;
+mod secret;
 
 use std::process::ExitCode;
 
-use arguments::{Arguments, Command};
 use clap::Parser;
-use context::Context;
 use raksha_core::Result;
-use raksha_core::protect::Cancel;
+
+use args::{Arguments, Verb};
+use context::Context;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    // Wrong usage ends here, with 2.
-    let Arguments { global, command } = Arguments::parse();
-    let cancel = Cancel::new();
-    tokio::spawn(cancel_on_interrupt(cancel.clone()));
-    match carry_out(Context::new(global, cancel), command).await {
+    let Arguments { common, verb } = Arguments::parse();
+    match carry_out(Context::new(common), verb).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("raksha: {error}");
@@ -35,33 +38,20 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn carry_out(context: Context, command: Command) -> Result<()> {
-    match command {
-        Command::Init(options) => repository::init(&context, options).await,
-        Command::Points => repository::points(&context).await,
-        Command::Forget { points } => repository::forget(&context, &points).await,
-        Command::Hold { point, lift } => repository::hold(&context, &point, !lift).await,
-        Command::Collect(options) => repository::collect(&context, options).await,
-        Command::Verify { keyless } => repository::verify(&context, keyless).await,
-        Command::Stats => repository::stats(&context).await,
-        Command::Log { from } => repository::log(&context, from).await,
-        Command::Key(command) => keys::key(&context, command).await,
-        Command::Disk(command) => disk::disk(&context, command).await,
-        Command::Discover { servers } => jobs::discover(&context, servers).await,
-        Command::Job(command) => jobs::job(&context, command).await,
-        Command::Run(command) => jobs::run(&context, command).await,
-        Command::Restore(options) => restore::restore(&context, options).await,
-        Command::Reap { all } => jobs::reap(&context, all).await,
-    }
-}
-
-/// The first Ctrl-C asks everything to stop and clean up; the second one ends the process.
-async fn cancel_on_interrupt(cancel: Cancel) {
-    if tokio::signal::ctrl_c().await.is_ok() {
-        eprintln!("raksha: stopping; again to stop at once");
-        cancel.cancel();
-    }
-    if tokio::signal::ctrl_c().await.is_ok() {
-        std::process::exit(1);
+async fn carry_out(context: Context, verb: Verb) -> Result<()> {
+    match verb {
+        Verb::Init(options) => repository::init(&context, options).await,
+        Verb::Discover { servers } => job::discover(&context, &servers).await,
+        Verb::Job(verb) => job::carry_out(&context, verb).await,
+        Verb::Run(verb) => run::carry_out(&context, verb).await,
+        Verb::Restore(options) => restore::carry_out(&context, options).await,
+        Verb::Points => repository::points(&context).await,
+        Verb::Forget { points } => repository::forget(&context, &points).await,
+        Verb::Collect(options) => repository::collect(&context, options).await,
+        Verb::Verify { keyless } => repository::verify(&context, keyless).await,
+        Verb::Stats => repository::stats(&context).await,
+        Verb::Reap(options) => run::reap(&context, options).await,
+        Verb::Key(verb) => key::carry_out(&context, verb).await,
+        Verb::Disk(verb) => disk::carry_out(&context, verb).await,
     }
 }
