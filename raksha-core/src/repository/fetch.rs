@@ -10,7 +10,6 @@ use tokio::sync::Semaphore;
 
 use super::lookup::{Lookup, Place};
 use super::names::{ObjectKind, PackName};
-use super::pack::{Directory, TAIL_GUESS, Tail};
 use super::packer::{Held, Packer};
 use super::record::Records;
 use crate::budget::Budget;
