@@ -2,13 +2,19 @@
 
 pub mod budget;
 pub mod cloud;
+pub mod disk_file;
 pub mod env;
 mod error;
 pub mod format;
 pub mod id;
+pub mod image;
+#[cfg(feature = "local")]
+pub mod local;
 mod point;
+pub mod protect;
+pub mod repository;
 pub mod store;
-#[cfg(feature = "testkit")]
+#[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 mod time;
 

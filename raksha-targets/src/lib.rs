@@ -24,6 +24,8 @@ mod layers;
 mod open;
 #[cfg(feature = "s3")]
 mod s3;
+#[cfg(feature = "sqlite")]
+mod sql;
 #[cfg(feature = "swift")]
 mod swift;
 #[cfg(any(test, feature = "testkit"))]
@@ -37,6 +39,8 @@ pub use layers::{
     RequestEvent, RetryOptions, Timeouts,
 };
 pub use open::{OpenOptions, OpenedTarget, TargetCapabilities, open};
+#[cfg(feature = "sqlite")]
+pub use sql::SqlJobs;
 pub use validate::{
     Check, Lag, LogPlace, Outcome, Race, Speed, ValidateOptions, Validation, creates_atomically,
     validate, validate_target,

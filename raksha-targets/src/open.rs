@@ -6,6 +6,7 @@ use std::sync::Arc;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use raksha_core::env::Env;
+use raksha_core::repository::Target;
 use raksha_core::store::{ManifestCatalog, ObjectCatalog};
 use raksha_core::{Error, Kind, Result};
 use serde::{Deserialize, Serialize};
@@ -116,6 +117,14 @@ impl OpenedTarget {
             )
             .with("target", &self.description)),
         }
+    }
+
+    /// What a repository is created or opened in.
+    ///
+    /// # Errors
+    /// As [`log`](Self::log).
+    pub fn repository(&self) -> Result<Target> {
+        Ok(Target::with_catalog(Arc::clone(&self.objects), self.log()?))
     }
 
     /// A target of one's own: `objects` behind the policies of `guard`.
@@ -316,6 +325,6 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(by_path.objects.head(&location).await.unwrap().size, 1);
-        assert!(by_path.log().is_ok());
+        assert!(by_path.repository().is_ok());
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::id::ChunkId;
@@ -31,7 +32,8 @@ impl fmt::Debug for ChunkNamer {
 }
 
 /// What a chunk is for. Chunks of different roles are packed apart, so that trees can be walked without reading data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Bytes of a disk.
     Data,

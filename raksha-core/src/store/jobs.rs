@@ -5,9 +5,10 @@ use std::fmt;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use super::RestoreRun;
 use crate::cloud::{Consistency, DiskId, Selection, Temporary};
 use crate::error::Result;
-use crate::id::{JobId, PointId, ProjectId, RunId};
+use crate::id::{JobId, PointId, ProjectId, RestoreId, RunId};
 use crate::time::Timestamp;
 
 /// What to protect, and how. Belongs to a project.
@@ -51,6 +52,8 @@ pub struct BackupRun {
     pub project: ProjectId,
     /// When it began.
     pub started: Timestamp,
+    /// When it last gave a sign of life: policy about silent runs looks at it, safety never does.
+    pub seen: Timestamp,
     /// Where it stands.
     pub state: RunState,
     /// Bytes so far, over all disks.
@@ -130,7 +133,7 @@ pub struct DiskProgress {
     pub counts: RunCounts,
 }
 
-/// Keeps jobs, runs, and the temporaries that runs have in the cloud. It holds no data that a restore needs.
+/// Keeps jobs, runs, restores, and the temporaries that they have in the cloud. It holds no data that a restore needs.
 ///
 /// # Contract
 /// - What a call stored is durable when it returns, and visible to every process that shares the store.
@@ -160,6 +163,19 @@ pub trait JobStore: Send + Sync + fmt::Debug {
 
     /// All runs of a project or of one of its jobs, the newest first.
     async fn runs(&self, project: &ProjectId, job: Option<JobId>) -> Result<Vec<BackupRun>>;
+
+    /// Stores a new restore. [`Kind::AlreadyExists`](crate::Kind::AlreadyExists) if the id is taken.
+    async fn create_restore(&self, restore: &RestoreRun) -> Result<()>;
+
+    /// Replaces what is known of a restore. [`Kind::Conflict`](crate::Kind::Conflict) if it has ended already and the new state is
+    /// another: of one that has ended, only what it created may change, since that shrinks while it is undone.
+    async fn update_restore(&self, restore: &RestoreRun) -> Result<()>;
+
+    /// The restore with this id.
+    async fn restore(&self, project: &ProjectId, id: RestoreId) -> Result<RestoreRun>;
+
+    /// All restores of a project, the newest first.
+    async fn restores(&self, project: &ProjectId) -> Result<Vec<RestoreRun>>;
 
     /// Notes a temporary of an owner (a run or restore, by its id); the same marker again replaces what was noted.
     async fn record_temporary(&self, owner: &str, temporary: &Temporary) -> Result<()>;

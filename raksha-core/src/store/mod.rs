@@ -7,6 +7,7 @@ mod catalog;
 mod chunks;
 mod jobs;
 mod object_catalog;
+mod restores;
 
 pub use catalog::{Appended, ManifestCatalog};
 pub use chunks::{Chunk, ChunkNamer, ChunkSource, ChunkStore, Role, Stored};
@@ -14,3 +15,4 @@ pub use jobs::{
     BackupJob, BackupRun, DiskProgress, IfNotReached, JobStore, RunCounts, RunOutcome, RunState,
 };
 pub use object_catalog::ObjectCatalog;
+pub use restores::{RestoreOutcome, RestoreRun, RestoreState};

@@ -1,0 +1,263 @@
+//! Single disks, without any cloud: backed up under a name, restored, compared.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::cancel::Cancel;
+use super::session::{TRIES, commit, end_session, read_again};
+use crate::cloud::{DiskId, DiskReader, DiskWriter};
+use crate::error::{Error, Kind, Result};
+use crate::id::PointId;
+use crate::image::{ExportOptions, IngestOptions, Meter, compare, export, ingest};
+use crate::point::{PointDisk, PointSummary, RecoveryPoint};
+use crate::repository::{Repository, Writer};
+use crate::store::RunCounts;
+
+/// What a backup or restore of a single disk is watched and stopped by.
+#[derive(Debug, Clone, Default)]
+pub struct DiskOptions {
+    /// Where progress is counted.
+    pub meter: Arc<Meter>,
+    /// What stops it.
+    pub cancel: Cancel,
+}
+
+/// A disk that was backed up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct DiskBackup {
+    /// Its recovery point.
+    pub point: PointId,
+    /// What it took.
+    pub counts: RunCounts,
+}
+
+/// Backs a disk up under `name`; what the newest point of that name has is neither stored again nor looked up.
+///
+/// # Errors
+/// [`Kind::Invalid`] if the name is empty, [`Kind::Cancelled`] if it was cancelled, and the reader's and the repository's.
+pub async fn backup(
+    reader: &dyn DiskReader,
+    name: &str,
+    repository: &Repository,
+    options: DiskOptions,
+) -> Result<DiskBackup> {
+    if name.is_empty() || name.chars().any(char::is_control) {
+        return Err(Error::new(
+            Kind::Invalid,
+            "back up disk",
+            "give the disk a name without control characters",
+        ));
+    }
+    let DiskOptions { meter, cancel } = options;
+    let disk = DiskId::Named(name.to_owned());
+    let mut base = cancel.guard(newest(repository, name, &disk)).await?;
+    let mut tries = 1;
+    loop {
+        let attempt = attempt(reader, &disk, repository, base.as_ref(), &meter, &cancel).await;
+        match attempt {
+            Err(error) if tries < TRIES && read_again(&error) => {
+                tracing::warn!(%error, "reading the disk again");
+                tries += 1;
+                base = None;
+            }
+            done => return done.map_err(|error| error.with("disk", name)),
+        }
+    }
+}
+
+/// The newest point of this name, with the disk in it.
+async fn newest(
+    repository: &Repository,
+    name: &str,
+    disk: &DiskId,
+) -> Result<Option<(PointId, PointDisk)>> {
+    let points = repository.points().await?.into_iter();
+    let named = points.filter(|p| p.summary.project.is_none() && p.summary.name == name);
+    let Some(newest) = named.max_by_key(|point| point.summary.taken) else {
+        return Ok(None);
+    };
+    match repository.point(newest.id).await {
+        Ok(point) => Ok(point.disk(disk).ok().map(|d| (newest.id, d.clone()))),
+        // A point that cannot be read must not stand in the way of the next one.
+        Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Corrupt) => {
+            tracing::warn!(%error, "the newest point cannot be gone by");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn attempt(
+    reader: &dyn DiskReader,
+    disk: &DiskId,
+    repository: &Repository,
+    base: Option<&(PointId, PointDisk)>,
+    meter: &Arc<Meter>,
+    cancel: &Cancel,
+) -> Result<DiskBackup> {
+    let pins: Vec<PointId> = base.iter().map(|(id, _)| *id).collect();
+    let writer = match repository.write(&pins, "disk backup").await {
+        Ok(writer) => writer,
+        Err(error) if error.kind() == Kind::NotFound && base.is_some() => {
+            // Forgotten in this moment: as if the repository had changed underneath.
+            return Err(
+                Error::new(Kind::Conflict, "back up disk", "the base is gone").caused_by(error),
+            );
+        }
+        Err(error) => return Err(error),
+    };
+    let root = base.map(|(_, disk)| disk.root);
+    let done = read_and_commit(reader, disk, repository, &writer, root, meter, cancel).await;
+    if let Err(error) = end_session(Some(&writer), done.as_ref().err()).await {
+        // The repository fences sessions that fall silent, so this one harms nobody.
+        tracing::warn!(%error, "the session was not closed");
+    }
+    done
+}
+
+async fn read_and_commit(
+    reader: &dyn DiskReader,
+    disk: &DiskId,
+    repository: &Repository,
+    writer: &Writer,
+    base: Option<crate::format::tree::Root>,
+    meter: &Arc<Meter>,
+    cancel: &Cancel,
+) -> Result<DiskBackup> {
+    let taken = repository.env().now();
+    let options = IngestOptions {
+        chunking: repository.parameters().chunking,
+        segment_size: repository.parameters().segment_size,
+        base,
+        budget: repository.budget().clone(),
+        env: repository.env().clone(),
+        meter: Arc::clone(meter),
+        ..IngestOptions::default()
+    };
+    let ingested = cancel.guard(ingest(reader, writer, options)).await?;
+    let name = match disk {
+        DiskId::Named(name) => name.clone(),
+        other => other.to_string(),
+    };
+    let point = RecoveryPoint {
+        summary: PointSummary {
+            name,
+            taken,
+            project: None,
+            principal: None,
+            job: None,
+            run: None,
+            servers: 0,
+            counts: ingested.counts,
+        },
+        graph: crate::cloud::ResourceGraph::default(),
+        disks: vec![PointDisk {
+            disk: disk.clone(),
+            root: ingested.root,
+            counts: ingested.counts,
+            anchor: None,
+        }],
+        ledger: crate::cloud::ConsistencyLedger::default(),
+    };
+    let point = commit(repository, writer, &point).await?;
+    Ok(DiskBackup {
+        point,
+        counts: ingested.counts,
+    })
+}
+
+/// Picks a disk of a point: the one asked for, or the only one.
+///
+/// # Errors
+/// [`Kind::NotFound`] if the point does not hold it, [`Kind::Invalid`] if it holds several and none was asked for.
+pub fn pick<'a>(point: &'a RecoveryPoint, disk: Option<&str>) -> Result<&'a PointDisk> {
+    if let Some(wanted) = disk {
+        let called = |d: &&PointDisk| match &d.disk {
+            DiskId::Named(name) => name == wanted,
+            DiskId::Volume(id) => id.as_str() == wanted,
+            DiskId::Local { .. } => false,
+        };
+        let mut disks = point.disks.iter();
+        return disks
+            .find(|d| d.disk.to_string() == wanted || called(d))
+            .ok_or_else(|| {
+                Error::new(
+                    Kind::NotFound,
+                    "pick disk",
+                    list(point, "the point has no such disk"),
+                )
+                .with("disk", wanted)
+            });
+    }
+    match point.disks.as_slice() {
+        [only] => Ok(only),
+        _ => Err(Error::new(
+            Kind::Invalid,
+            "pick disk",
+            list(point, "the point holds not exactly one disk: say which"),
+        )),
+    }
+}
+
+fn list(point: &RecoveryPoint, why: &str) -> String {
+    let names: Vec<String> = point.disks.iter().map(|d| d.disk.to_string()).collect();
+    format!("{why}; it has: {}", names.join(", "))
+}
+
+/// Writes a disk of a point, and checks while writing that it is what it was.
+///
+/// # Errors
+/// [`Kind::NotFound`] if there is no such point or disk, [`Kind::Corrupt`] if what is stored is damaged; what was written must not be
+/// taken for the disk then.
+pub async fn restore(
+    repository: &Repository,
+    point: PointId,
+    disk: &DiskId,
+    writer: &dyn DiskWriter,
+    options: DiskOptions,
+) -> Result<RunCounts> {
+    let DiskOptions { meter, cancel } = options;
+    let reader = repository.read(&[point], "disk restore").await?;
+    let work = async {
+        let root = repository.point(point).await?.disk(disk)?.root;
+        let options = ExportOptions {
+            budget: repository.budget().clone(),
+            env: repository.env().clone(),
+            meter,
+            ..ExportOptions::default()
+        };
+        export(&root, &reader, writer, options).await
+    };
+    let exported = cancel.guard(work).await;
+    if let Err(error) = reader.close().await {
+        tracing::warn!(%error, "the session was not closed");
+    }
+    let exported = exported.map_err(|error| error.with("disk", disk).with("point", point))?;
+    Ok(exported.counts)
+}
+
+/// What differs between a disk of one point and a disk of another: ranges in bytes, ascending, disjoint. Where one is longer, its
+/// end differs.
+///
+/// # Errors
+/// [`Kind::NotFound`] if a point or disk does not exist.
+pub async fn diff(
+    repository: &Repository,
+    (a, disk_a): (PointId, &DiskId),
+    (b, disk_b): (PointId, &DiskId),
+) -> Result<Vec<Range<u64>>> {
+    let reader = repository.read(&[a, b], "disk diff").await?;
+    let work = async {
+        let a = repository.point(a).await?.disk(disk_a)?.root;
+        let b = repository.point(b).await?.disk(disk_b)?.root;
+        compare(&a, &b, &reader).await
+    };
+    let changed = work.await;
+    if let Err(error) = reader.close().await {
+        tracing::warn!(%error, "the session was not closed");
+    }
+    changed
+}

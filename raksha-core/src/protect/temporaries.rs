@@ -1,0 +1,98 @@
+//! What is recorded of things in the cloud, and releasing them.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::event::{Feed, Warning};
+use crate::cloud::{Recorder, SnapshotProvider, Temporary};
+use crate::error::{Error, Result};
+use crate::store::JobStore;
+
+/// Records temporaries of one owner in a job store.
+#[derive(Debug, Clone)]
+pub(super) struct Record {
+    pub(super) jobs: Arc<dyn JobStore>,
+    /// A run or restore, by its id.
+    pub(super) owner: String,
+}
+
+#[async_trait]
+impl Recorder for Record {
+    async fn record(&self, temporary: &Temporary) -> Result<()> {
+        self.jobs.record_temporary(&self.owner, temporary).await
+    }
+
+    async fn released(&self, marker: &str) -> Result<()> {
+        self.jobs.forget_temporary(&self.owner, marker).await
+    }
+}
+
+/// Something that could not be released.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Left {
+    /// The run or restore that made it, by its id.
+    pub owner: String,
+    /// What it is.
+    pub what: String,
+    /// Why it is still there.
+    pub error: Error,
+}
+
+impl Left {
+    /// As a warning, for those who listen.
+    pub(super) fn warn(&self, feed: &Feed) {
+        feed.warn(Warning::LeftBehind {
+            what: self.what.clone(),
+            reason: self.error.to_string(),
+        });
+    }
+}
+
+/// What became of several temporaries.
+#[derive(Debug, Default)]
+pub(super) struct Released {
+    pub(super) gone: Vec<Temporary>,
+    pub(super) left: Vec<Left>,
+}
+
+impl Record {
+    /// Releases all that is recorded but what `keep` says, the latest first. What cannot be released stays recorded.
+    pub(super) async fn release(
+        &self,
+        provider: &dyn SnapshotProvider,
+        keep: impl Fn(&Temporary) -> bool,
+    ) -> Released {
+        let mut released = Released::default();
+        let recorded = match self.jobs.temporaries(Some(&self.owner)).await {
+            Ok(recorded) => recorded,
+            Err(error) => {
+                released.left.push(self.left("what it recorded", error));
+                return released;
+            }
+        };
+        for (_, temporary) in recorded.into_iter().rev().filter(|(_, t)| !keep(t)) {
+            let gone = async {
+                provider.release(&temporary).await?;
+                self.released(&temporary.marker).await
+            };
+            match gone.await {
+                Ok(()) => released.gone.push(temporary),
+                Err(error) => {
+                    let what = format!("{} {}", temporary.kind, temporary.marker);
+                    released.left.push(self.left(what, error));
+                }
+            }
+        }
+        released
+    }
+
+    pub(super) fn left(&self, what: impl Into<String>, error: Error) -> Left {
+        Left {
+            owner: self.owner.clone(),
+            what: what.into(),
+            error,
+        }
+    }
+}

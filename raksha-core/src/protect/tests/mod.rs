@@ -1,0 +1,11 @@
+//! What the verbs are held to, with the embedded cloud and a repository in memory.
+#![cfg(feature = "local")]
+
+mod bench;
+mod crashes;
+mod disks;
+mod jobs;
+mod plans;
+mod restores;
+mod runs;
+mod troubled;

@@ -1,0 +1,329 @@
+//! Collecting: find and retire packs that no point needs, then delete what may be deleted.
+//!
+//! The order of things is what makes it safe, and the [fold](super::fold) enforces the part that matters: mark all that points and pins reach; copy what is
+//! live out of packs that are mostly garbage; retire; and only then, judged by a log folded after listing, delete. A crash between any two
+//! leaves at worst objects that the next collection deletes. Writers never wait for it.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use object_store::path::Path;
+
+use super::entry::{Action, Purpose};
+use super::fold::State;
+use super::lookup::{Marks, PackUsage, View};
+use super::merging::merge_indexes;
+use super::names::{ObjectKind, PackName, StoredName};
+use super::reach;
+use super::reader::PlainSource;
+use super::rewrite::copy_live;
+use super::session::Session;
+use super::shared::Shared;
+use crate::error::{Error, Kind, Result};
+use crate::id::{ChunkId, PointId, SessionId};
+use crate::store::Role;
+
+/// How to collect.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct CollectOptions {
+    /// A pack is rewritten when less than this share of its bytes is live; 0 rewrites none.
+    pub rewrite_below: f64,
+    /// Sessions that have appended nothing for this long are fenced off first: they crashed, or will learn that they have to start anew.
+    /// None fences nobody. This is policy and may be wrong about clocks without any harm to data.
+    pub fence_after: Option<Duration>,
+    /// Whether to delete; otherwise packs are retired only, for a principal that may not delete.
+    pub delete: bool,
+    /// Whether to change anything at all, or to only count.
+    pub dry_run: bool,
+    /// Who collects, for the log.
+    pub who: String,
+}
+
+impl Default for CollectOptions {
+    fn default() -> Self {
+        Self {
+            rewrite_below: 0.5,
+            fence_after: Some(Duration::from_secs(7 * 24 * 3600)),
+            delete: true,
+            dry_run: false,
+            who: "collector".into(),
+        }
+    }
+}
+
+/// What a collection did, or would do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Collected {
+    /// Sessions that were fenced off.
+    pub fenced: Vec<SessionId>,
+    /// Packs retired.
+    pub retired_packs: u64,
+    /// Their bytes.
+    pub retired_bytes: u64,
+    /// Packs among them whose live chunks were copied to new packs.
+    pub rewritten_packs: u64,
+    /// The bytes of those copies.
+    pub copied_bytes: u64,
+    /// Objects deleted.
+    pub deleted_objects: u64,
+    /// Objects under the repository's prefixes that no version of this library made; they are left alone.
+    pub foreign_objects: Vec<String>,
+    /// Bytes of live packs when it was done.
+    pub live_bytes: u64,
+}
+
+/// Collects once.
+pub(crate) async fn collect(shared: &Arc<Shared>, options: &CollectOptions) -> Result<Collected> {
+    let mut done = Collected::default();
+    if options.dry_run {
+        let state = shared.refresh().await?;
+        let marking = Marking::of(shared, &state).await?;
+        let plan = Plan::make(shared, &state, &marking, options).await?;
+        done.retired_packs = plan.retire.len() as u64;
+        done.retired_bytes = plan.bytes(&state);
+        done.rewritten_packs = plan.rewrite.len() as u64;
+        done.live_bytes = state.packs.values().map(|p| p.bytes).sum::<u64>() - done.retired_bytes;
+        return Ok(done);
+    }
+    if let Some(silence) = options.fence_after {
+        done.fenced = fence(shared, silence, &options.who).await?;
+    }
+    let session = Session::open(Arc::clone(shared), Purpose::Collect, &[], &options.who).await?;
+    let session = Arc::new(session);
+    let outcome = collect_in(&session, options, &mut done).await;
+    let closed = session.close().await;
+    outcome.and(closed)?;
+    if options.delete {
+        sweep(shared, &mut done).await?;
+    }
+    done.live_bytes = shared
+        .log
+        .seen()
+        .await
+        .packs
+        .values()
+        .map(|p| p.bytes)
+        .sum();
+    Ok(done)
+}
+
+/// Fences off every session that has been silent for longer than `silence`.
+async fn fence(shared: &Arc<Shared>, silence: Duration, who: &str) -> Result<Vec<SessionId>> {
+    let state = shared.refresh().await?;
+    let now = shared.env.now();
+    let silent = state
+        .sessions
+        .iter()
+        .filter(|(_, s)| now.since(s.seen) > silence);
+    let silent: Vec<SessionId> = silent.map(|(id, _)| *id).collect();
+    let mut fenced = Vec::new();
+    for id in silent {
+        match shared.fence(id, who).await {
+            Ok(()) => fenced.push(id),
+            Err(e) if e.kind() == Kind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(fenced)
+}
+
+/// Marks, rewrites, retires and tidies up within an open session.
+async fn collect_in(
+    session: &Arc<Session>,
+    options: &CollectOptions,
+    done: &mut Collected,
+) -> Result<()> {
+    let shared = &session.shared;
+    let mut state = shared.refresh().await?;
+    let mut marking = Marking::of(shared, &state).await?;
+    let mut plan = Plan::make(shared, &state, &marking, options).await?;
+    let copies = copy_live(session, &plan.rewrite, &marking).await?;
+    done.copied_bytes = copies.bytes;
+    loop {
+        plan.retire = copies
+            .still_garbage(shared, &state, &marking, plan.retire)
+            .await?;
+        if plan.retire.is_empty() {
+            break;
+        }
+        // As far as the log was folded when the marks were made.
+        let checked = state.next;
+        let retire = session.append(|_| {
+            Ok(Action::PacksRetired {
+                packs: plan.retire.clone(),
+                checked,
+            })
+        });
+        match retire.await {
+            Ok((_, after)) => {
+                done.retired_bytes = plan.bytes(&state);
+                done.retired_packs = plan.retire.len() as u64;
+                done.rewritten_packs = plan
+                    .retire
+                    .iter()
+                    .filter(|p| plan.rewrite.contains(p))
+                    .count() as u64;
+                shared.follow(&after).await?;
+                break;
+            }
+            // Whoever committed since may need what was garbage a moment ago; whoever retired since may have retired the other copy
+            // of what was garbage here.
+            Err(e) if e.kind() == Kind::Conflict => {
+                let before = state.last_retire;
+                state = shared.refresh().await?;
+                if state.last_retire == before {
+                    marking.extend(shared, &state).await?;
+                } else {
+                    marking = Marking::of(shared, &state).await?;
+                }
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    merge_indexes(session).await
+}
+
+/// What points reach, marked in one view of the lookup.
+pub(super) struct Marking {
+    pub(super) view: Arc<View>,
+    pub(super) marks: Arc<Marks>,
+    points: HashSet<PointId>,
+    /// Tree nodes that are newer than the view: not to be visited twice either.
+    newer: HashSet<ChunkId>,
+}
+
+impl Marking {
+    /// Marks what all points of `state` reach.
+    async fn of(shared: &Shared, state: &State) -> Result<Self> {
+        let view = shared.lookup.view();
+        let mut marking = Self {
+            marks: Arc::new(view.marks()),
+            view,
+            points: HashSet::new(),
+            newer: HashSet::new(),
+        };
+        marking.extend(shared, state).await?;
+        Ok(marking)
+    }
+
+    /// Marks what points reach that were committed since. Chunks that are newer than the view lie in packs that are newer too: those are not collected this time.
+    async fn extend(&mut self, shared: &Shared, state: &State) -> Result<()> {
+        for id in state.points.keys() {
+            if !self.points.insert(*id) {
+                continue;
+            }
+            let point = shared.load_point(state, id).await?;
+            let roots = point.disks.iter().map(|d| d.root);
+            reach::walk(&PlainSource(shared), roots, |chunk, role| {
+                match self.view.locate(chunk)? {
+                    Some(found) => Ok(!self.marks.mark(found.entry) && role == Role::Tree),
+                    None if shared.lookup.locate(chunk)?.is_some() => {
+                        Ok(role == Role::Tree && self.newer.insert(*chunk))
+                    }
+                    None => Err(Error::new(
+                        Kind::Corrupt,
+                        "collect",
+                        "a recovery point needs a chunk that no pack holds; nothing was collected: run verify to see what is damaged",
+                    )
+                    .with("point", id)
+                    .with("chunk", chunk)),
+                }
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// How much of each pack of the view is marked.
+    pub(super) async fn usage(&self, shared: &Shared) -> Result<HashMap<PackName, PackUsage>> {
+        let (view, marks) = (Arc::clone(&self.view), Arc::clone(&self.marks));
+        let usage = shared.env.compute(move || view.usage(&marks)).await??;
+        Ok(usage.into_iter().map(|u| (u.pack.name, u)).collect())
+    }
+}
+
+/// Which packs go.
+struct Plan {
+    retire: Vec<PackName>,
+    /// Those among them that hold live chunks.
+    rewrite: Vec<PackName>,
+}
+
+impl Plan {
+    async fn make(
+        shared: &Shared,
+        state: &State,
+        marking: &Marking,
+        options: &CollectOptions,
+    ) -> Result<Self> {
+        let usage = marking.usage(shared).await?;
+        let mut plan = Self {
+            retire: Vec::new(),
+            rewrite: Vec::new(),
+        };
+        for name in state.packs.keys() {
+            // A pack that is newer than the view is none of this collection's business, nor is one of an open session.
+            let Some(used) = usage
+                .get(name)
+                .filter(|_| !state.sessions.contains_key(&name.session))
+            else {
+                continue;
+            };
+            if used.live_records == 0 {
+                plan.retire.push(*name);
+            } else if (used.live_bytes as f64) < options.rewrite_below * used.bytes as f64 {
+                plan.retire.push(*name);
+                plan.rewrite.push(*name);
+            }
+        }
+        Ok(plan)
+    }
+
+    fn bytes(&self, state: &State) -> u64 {
+        self.retire
+            .iter()
+            .filter_map(|p| state.packs.get(p))
+            .map(|p| p.bytes)
+            .sum()
+    }
+}
+
+/// Deletes what rule 3 allows to.
+pub(crate) async fn sweep(shared: &Arc<Shared>, done: &mut Collected) -> Result<()> {
+    let objects = &shared.target.objects;
+    let mut found: BTreeMap<(ObjectKind, StoredName), Path> = BTreeMap::new();
+    for kind in ObjectKind::ALL {
+        let prefix = Path::from(kind.prefix());
+        let mut listed = objects.list(Some(&prefix));
+        while let Some(meta) = listed.next().await {
+            let location = meta
+                .map_err(|e| Error::object("list objects", &prefix, e))?
+                .location;
+            match StoredName::parse(&location) {
+                Some(name) => drop(found.insert(name, location)),
+                None => done.foreign_objects.push(location.to_string()),
+            }
+        }
+    }
+    // Folded after listing: whoever stored one of these has its session in here.
+    let state = shared.refresh().await?;
+    let doomed = found
+        .into_iter()
+        .filter(|((kind, name), _)| state.deletable(*kind, name));
+    let doomed: Vec<_> = doomed.map(|(_, location)| Ok(location)).collect();
+    let mut deletions = objects.delete_stream(stream::iter(doomed).boxed());
+    loop {
+        match deletions.try_next().await {
+            Ok(Some(_)) => done.deleted_objects += 1,
+            Ok(None) => return Ok(()),
+            Err(object_store::Error::NotFound { .. }) => {}
+            Err(e) => {
+                return Err(Error::object("delete", &Path::from("packs"), e)
+                    .with("deleted before", done.deleted_objects));
+            }
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Follows the commit log and appends to it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Mutex;
+
+use super::entry::{Action, Entry};
+use super::fold::State;
+use super::sign::{Signer, Verifier};
+use crate::env::Env;
+use crate::error::{Error, Kind, Result};
+use crate::id::SessionId;
+use crate::store::{Appended, ManifestCatalog};
+
+/// Entries read at a time.
+const BATCH: usize = 256;
+
+/// How often an append whose answer was lost is looked into before its fate is reported as unknown.
+const ATTEMPTS: u32 = 5;
+
+/// The log as this process knows it.
+#[derive(Debug)]
+pub(crate) struct Log {
+    catalog: Arc<dyn ManifestCatalog>,
+    repository: Verifier,
+    env: Env,
+    state: Mutex<Arc<State>>,
+}
+
+/// What to append: an action, on behalf of a session or of the repository as a whole, with the key that signs it.
+#[derive(Clone, Copy)]
+pub(crate) struct Author<'a> {
+    pub(crate) session: Option<SessionId>,
+    pub(crate) signer: &'a Signer,
+}
+
+impl Log {
+    /// Follows the log from `state` on.
+    pub(crate) fn new(
+        catalog: Arc<dyn ManifestCatalog>,
+        repository: Verifier,
+        env: Env,
+        state: State,
+    ) -> Self {
+        Self {
+            catalog,
+            repository,
+            env,
+            state: Mutex::new(Arc::new(state)),
+        }
+    }
+
+    /// The state as it was last seen; may be behind.
+    pub(crate) async fn seen(&self) -> Arc<State> {
+        Arc::clone(&*self.state.lock().await)
+    }
+
+    /// Folds what others appended, up to the end of the log.
+    pub(crate) async fn refresh(&self) -> Result<Arc<State>> {
+        let mut state = self.state.lock().await;
+        self.catch_up(&mut state).await?;
+        Ok(Arc::clone(&state))
+    }
+
+    async fn catch_up(&self, state: &mut Arc<State>) -> Result<()> {
+        loop {
+            let entries = self.catalog.read(state.next, BATCH).await?;
+            let some = !entries.is_empty();
+            self.fold(state, entries)?;
+            if !some {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Folds entries into a copy, so that a damaged one leaves what was known as it was.
+    fn fold(&self, state: &mut Arc<State>, entries: Vec<Bytes>) -> Result<()> {
+        for bytes in entries {
+            let signed = Entry::decode(state.next, &bytes)?;
+            Arc::make_mut(state).fold(&signed, &self.repository)?;
+        }
+        Ok(())
+    }
+
+    /// Appends what `decide` makes of the newest state. Whoever loses a race folds the news and decides again, so `decide` may be called several times.
+    /// Gives the entry's number and the state behind it.
+    ///
+    /// # Errors
+    /// What `decide` or the rules say; nothing was appended then. [`Kind::Unavailable`] if the catalog lost its answer and could not be
+    /// asked again: then the entry may be in the log or still appear in it.
+    pub(crate) async fn append(
+        &self,
+        author: Author<'_>,
+        mut decide: impl FnMut(&State) -> Result<Action> + Send,
+    ) -> Result<(u64, Arc<State>)> {
+        let mut state = self.state.lock().await;
+        self.catch_up(&mut state).await?;
+        loop {
+            let entry = Entry {
+                number: state.next,
+                previous: state.head,
+                time: self.env.now(),
+                session: author.session,
+                nonce: hex(&self.env.random::<16>()?),
+                action: decide(&state)?,
+            };
+            state.check(&entry)?;
+            let bytes = entry.encode(author.signer)?;
+            let won = self.try_append(entry.number, &bytes).await?;
+            self.catch_up(&mut state).await?;
+            if won {
+                return Ok((entry.number, Arc::clone(&state)));
+            }
+        }
+    }
+
+    /// Whether `entry` got the number; resolved by looking, where an answer was lost.
+    async fn try_append(&self, number: u64, entry: &Bytes) -> Result<bool> {
+        let mut wait = Duration::from_millis(50);
+        let mut attempt = 1;
+        loop {
+            match self.catalog.append(number, entry.clone()).await {
+                Ok(Appended::Done) => return Ok(true),
+                // An earlier attempt of ours may be the one that took it.
+                Ok(Appended::Taken) => match self.catalog.read(number, 1).await?.first() {
+                    Some(winner) => return Ok(winner == entry),
+                    None => {
+                        return Err(Error::new(
+                            Kind::Corrupt,
+                            "append to log",
+                            "the target says that a number is taken, and has no entry of that number: it does not order writers; keep the log in a SQL catalog",
+                        )
+                        .with("entry", number));
+                    }
+                },
+                Err(error) if attempt < ATTEMPTS && error.is_retryable() => {
+                    tracing::debug!(number, %error, "append without answer; looking again");
+                    tokio::time::sleep(wait).await;
+                    wait *= 2;
+                    attempt += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,262 @@
+//! Creating and opening repositories.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use object_store::path::Path;
+use object_store::{ObjectStoreExt, PutMode, PutOptions};
+use tokio::sync::Mutex;
+
+use super::checkpoint;
+use super::entry::{Action, Entry};
+use super::fetch::Fetcher;
+use super::fold::State;
+use super::handle::Repository;
+use super::keys::{MasterKey, PassphraseCost, Purpose, Secret};
+use super::keyslots;
+use super::log::{Log, hex};
+use super::lookup::Lookup;
+use super::memory::Shares;
+use super::names::PARAMETERS;
+use super::parameters::{Described, FORMAT, HASH, Parameters};
+use super::record::Records;
+use super::seal::Sealing;
+use super::shared::{Loaded, Shared};
+use super::sign::Signer;
+use super::target::Target;
+use super::verify::get;
+use crate::budget::DEFAULT_BUDGET;
+use crate::env::Env;
+use crate::error::{Error, Kind, Result};
+use crate::id::{ObjectHash, RepositoryId};
+use crate::store::Appended;
+
+/// The slot that a new repository's key is kept in.
+const FIRST_SLOT: &str = "first";
+
+/// How an open repository works, as opposed to what lies in it.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct EngineOptions {
+    /// The outside world.
+    pub env: Env,
+    /// The memory that work under way may use, in bytes.
+    pub memory: u64,
+    /// Where index objects are kept for the next time; none for a private directory that goes when the repository is closed.
+    pub cache: Option<PathBuf>,
+    /// Whether every new chunk is opened again and compared before its pack leaves: compressors have had bugs that lost data.
+    pub check_new_chunks: bool,
+    /// What a new key slot costs to open.
+    pub passphrase_cost: PassphraseCost,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            env: Env::system(),
+            memory: DEFAULT_BUDGET,
+            cache: None,
+            check_new_chunks: true,
+            passphrase_cost: PassphraseCost::default(),
+        }
+    }
+}
+
+impl Repository {
+    /// Makes a repository in `target`, with one key slot that `secret` opens.
+    ///
+    /// # Errors
+    /// [`Kind::AlreadyExists`] if the target holds one, [`Kind::Invalid`] for impossible parameters.
+    pub async fn create(
+        target: Target,
+        parameters: Parameters,
+        secret: &Secret,
+        options: EngineOptions,
+    ) -> Result<Self> {
+        parameters.check()?;
+        let exists = || {
+            Error::new(
+                Kind::AlreadyExists,
+                "create repository",
+                "the target holds a repository already, or what is left of one: open it, or choose another prefix",
+            )
+        };
+        if target.objects.head(&Path::from(PARAMETERS)).await.is_ok()
+            || !target.catalog.read(0, 1).await?.is_empty()
+        {
+            return Err(exists());
+        }
+        let env = &options.env;
+        let id = RepositoryId::from_bytes(env.random()?);
+        let master = MasterKey::random(env)?;
+        let signer = Signer::from_seed(&master.derive(Purpose::Log, &id))?;
+        let slot = keyslots::make(
+            &master,
+            secret,
+            &id,
+            FIRST_SLOT,
+            env,
+            options.passphrase_cost,
+        )
+        .await?;
+        let described = Described {
+            format: FORMAT,
+            repository: id,
+            hash: HASH.into(),
+            verifier: signer.verifier(),
+            parameters,
+        };
+        let bytes = described.encode()?;
+        let parameters_hash = ObjectHash::from_bytes(*blake3::hash(&bytes).as_bytes());
+        let first = Entry {
+            number: 0,
+            previous: ObjectHash::from_bytes([0; 32]),
+            time: env.now(),
+            session: None,
+            nonce: hex(&env.random::<16>()?),
+            action: Action::Created {
+                repository: id,
+                parameters: parameters_hash,
+            },
+        };
+        // The key first: a repository without one could never be opened. raksha.json comes second and says that there is a repository.
+        put_once(&target, &keyslots::location(FIRST_SLOT), slot).await?;
+        put_once(&target, &Path::from(PARAMETERS), bytes).await?;
+        match target.catalog.append(0, first.encode(&signer)?).await? {
+            Appended::Done => {
+                Self::open_with(target, described, parameters_hash, &master, options).await
+            }
+            Appended::Taken => Err(exists()),
+        }
+    }
+
+    /// Opens the repository in `target`.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] if there is none, [`Kind::WrongKey`] if `secret` opens none of its key slots, [`Kind::Unsupported`] if a newer version made it,
+    /// [`Kind::Corrupt`] if what is needed to open it is damaged.
+    pub async fn open(target: Target, secret: &Secret, options: EngineOptions) -> Result<Self> {
+        let location = Path::from(PARAMETERS);
+        let bytes = match get(&*target.objects, &location).await {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == Kind::NotFound => {
+                return Err(Error::new(
+                    Kind::NotFound,
+                    "open repository",
+                    "the target holds no repository: it has no raksha.json; create one there, or look for the right prefix",
+                )
+                .with("target", &target.objects));
+            }
+            Err(e) => return Err(e),
+        };
+        let described = Described::decode(&bytes)?;
+        let master = keyslots::open(&target, secret, &described.repository, &options.env).await?;
+        let hash = ObjectHash::from_bytes(*blake3::hash(&bytes).as_bytes());
+        Self::open_with(target, described, hash, &master, options).await
+    }
+
+    async fn open_with(
+        target: Target,
+        described: Described,
+        parameters_hash: ObjectHash,
+        master: &MasterKey,
+        options: EngineOptions,
+    ) -> Result<Self> {
+        let id = described.repository;
+        let signer = Signer::from_seed(&master.derive(Purpose::Log, &id))?;
+        if signer.verifier() != described.verifier {
+            return Err(Error::new(
+                Kind::Corrupt,
+                "open repository",
+                "raksha.json names another signing key than the repository's: it was changed",
+            ));
+        }
+        let state = first_state(&target, &described, parameters_hash).await?;
+        if state.repository != described.repository {
+            return Err(Error::new(
+                Kind::Corrupt,
+                "open repository",
+                "the log belongs to another repository than raksha.json",
+            ));
+        }
+        let EngineOptions {
+            env,
+            memory,
+            cache,
+            check_new_chunks,
+            passphrase_cost,
+        } = options;
+        let parameters = described.parameters;
+        let sealing = Sealing::new(parameters.cipher, master.derive(Purpose::Chunks, &id));
+        let records = Arc::new(Records::new(
+            sealing,
+            parameters.compression,
+            master.namer(&id),
+        ));
+        let shares = Shares::of(memory);
+        let lookup = Arc::new(Lookup::new(shares.lookup(), cache)?);
+        let fetcher = Fetcher::new(
+            Arc::clone(&target.objects),
+            Arc::clone(&lookup),
+            Arc::clone(&records),
+            env.clone(),
+            shares.fetching(),
+        );
+        let log = Log::new(
+            Arc::clone(&target.catalog),
+            described.verifier,
+            env.clone(),
+            state,
+        );
+        let shared = Arc::new(Shared {
+            id,
+            parameters,
+            records,
+            signer,
+            env,
+            shares,
+            check_new_chunks,
+            passphrase_cost,
+            log,
+            lookup,
+            fetcher,
+            loaded: Mutex::new(Loaded::default()),
+            target,
+        });
+        shared.refresh().await?;
+        Ok(Self::from_shared(shared))
+    }
+}
+
+/// The state from the newest checkpoint, or after the first entry.
+async fn first_state(
+    target: &Target,
+    described: &Described,
+    parameters: ObjectHash,
+) -> Result<State> {
+    if let Some(state) = checkpoint::newest(&*target.objects, &described.verifier).await? {
+        return Ok(state);
+    }
+    let first = target.catalog.read(0, 1).await?;
+    let Some(bytes) = first.first() else {
+        return Err(Error::new(
+            Kind::Corrupt,
+            "open repository",
+            "there is raksha.json but no log: the repository was never finished, or its log is missing; if nothing was stored, remove raksha.json and keys/ and create it again",
+        ));
+    };
+    State::begin(&Entry::decode(0, bytes)?, &described.verifier, parameters)
+}
+
+/// Creates an object that must not exist.
+async fn put_once(target: &Target, location: &Path, bytes: Vec<u8>) -> Result<()> {
+    let create = PutOptions::from(PutMode::Create);
+    match target
+        .objects
+        .put_opts(location, bytes.into(), create)
+        .await
+    {
+        Ok(_) => Ok(()),
+        Err(e) => Err(Error::object("create repository", location, e)),
+    }
+}

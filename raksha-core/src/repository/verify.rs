@@ -1,0 +1,305 @@
+//! Verifying: is everything there, and is it what it must be?
+//!
+//! Without a key, every object is checked against its name or the hash that it ends with, the log against its chain and signatures, and what the
+//! log says is live against what is there. With the key, every chunk is opened and hashed, every point read, and every disk tree walked.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use serde::Serialize;
+
+use super::checkpoint;
+use super::entry::Entry;
+use super::fold::State;
+use super::frame::unframe;
+use super::names::{CHECKPOINTS, KEYS, ObjectKind, PARAMETERS, StoredName, point_location};
+use super::parameters::Described;
+use super::target::Target;
+use crate::error::{Error, Kind, Result};
+use crate::id::{ObjectHash, PointId};
+
+/// Objects read at once.
+const IN_FLIGHT: usize = 4;
+
+/// Log entries read at a time.
+const BATCH: usize = 256;
+
+/// What a verification found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Verified {
+    /// Objects that were read in full.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Log entries whose chain and signature were checked.
+    pub log_entries: u64,
+    /// Chunks that were opened and hashed.
+    pub chunks: u64,
+    /// Points whose trees were walked.
+    pub points: u64,
+    /// What is damaged or missing.
+    pub damage: Vec<Damage>,
+    /// Objects that no version of this library made; nothing relies on them.
+    pub foreign: Vec<String>,
+}
+
+impl Verified {
+    /// Whether everything is as it must be.
+    pub fn is_whole(&self) -> bool {
+        self.damage.is_empty()
+    }
+}
+
+/// Something that is damaged or missing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Damage {
+    /// The object in the target.
+    pub object: String,
+    /// What is wrong with it.
+    pub reason: String,
+    /// The points that it hurts, with the disks and the offsets in bytes where that is known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hurts: Vec<Hurt>,
+}
+
+/// A place in a disk of a point that cannot be restored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Hurt {
+    /// The point.
+    pub point: PointId,
+    /// The disk, if the point could be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk: Option<String>,
+    /// The first byte that cannot be restored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.object, self.reason)?;
+        for hurt in &self.hurts {
+            write!(f, "; hurts point {}", hurt.point)?;
+            if let Some(disk) = &hurt.disk {
+                write!(f, " {disk}")?;
+            }
+            if let Some(offset) = hurt.offset {
+                write!(f, " at {offset}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Verifies a repository without any key.
+///
+/// # Errors
+/// Only what keeps the verification from going on: no repository there, or a target that fails. Damage is reported, not returned as an error.
+pub async fn verify_keyless(target: &Target) -> Result<Verified> {
+    let mut found = Verified::default();
+    let Some(described) = read_parameters(target, &mut found).await? else {
+        return Ok(found);
+    };
+    let state = follow_log(target, &described, &mut found).await?;
+    check_framed(target, KEYS, &mut found, |_, bytes| {
+        unframe(bytes, "key slot").map(drop)
+    })
+    .await?;
+    check_framed(target, CHECKPOINTS, &mut found, |location, bytes| {
+        let number = checkpoint::number(location).ok_or_else(|| {
+            Error::new(Kind::Corrupt, "read checkpoint", "its name is not a number")
+        })?;
+        checkpoint::decode(bytes, number, &described.1.verifier).map(drop)
+    })
+    .await?;
+    check_stored(target, state.as_ref(), &mut found).await?;
+    Ok(found)
+}
+
+async fn read_parameters(
+    target: &Target,
+    found: &mut Verified,
+) -> Result<Option<(ObjectHash, Described)>> {
+    let location = Path::from(PARAMETERS);
+    let bytes = match get(&*target.objects, &location).await {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == Kind::NotFound => {
+            return Err(Error::new(
+                Kind::NotFound,
+                "verify",
+                "the target holds no repository: it has no raksha.json",
+            ));
+        }
+        Err(e) => return Err(e),
+    };
+    found.count(&bytes);
+    match Described::decode(&bytes) {
+        Ok(described) => Ok(Some((
+            ObjectHash::from_bytes(*blake3::hash(&bytes).as_bytes()),
+            described,
+        ))),
+        Err(e) if e.kind() == Kind::Corrupt => {
+            found.damage(&location, &e);
+            Ok(None)
+        }
+        Err(e) => Err(e),
+    }
+}
+
+/// Folds the whole log from its first entry; none if it is damaged somewhere.
+async fn follow_log(
+    target: &Target,
+    (hash, described): &(ObjectHash, Described),
+    found: &mut Verified,
+) -> Result<Option<State>> {
+    let mut state: Option<State> = None;
+    loop {
+        let next = state.as_ref().map_or(0, |s| s.next);
+        let entries = target.catalog.read(next, BATCH).await?;
+        if entries.is_empty() {
+            break;
+        }
+        for (number, bytes) in (next..).zip(entries) {
+            found.count(&bytes);
+            let folded = Entry::decode(number, &bytes).and_then(|signed| match &mut state {
+                Some(state) => state.fold(&signed, &described.verifier),
+                None => State::begin(&signed, &described.verifier, *hash)
+                    .map(|first| state = Some(first)),
+            });
+            if let Err(error) = folded {
+                found.damage(&Path::from(format!("log/{number:020}")), &error);
+                return Ok(None);
+            }
+            found.log_entries += 1;
+        }
+    }
+    if state.is_none() {
+        let empty = Error::new(Kind::Corrupt, "read log", "there is no log");
+        found.damage(&Path::from("log"), &empty);
+    }
+    Ok(state)
+}
+
+/// Reads every object under `prefix` and checks it.
+async fn check_framed(
+    target: &Target,
+    prefix: &str,
+    found: &mut Verified,
+    check: impl Fn(&Path, &[u8]) -> Result<()>,
+) -> Result<()> {
+    for location in list(&*target.objects, prefix).await? {
+        let bytes = get(&*target.objects, &location).await?;
+        found.count(&bytes);
+        if let Err(error) = check(&location, &bytes) {
+            found.damage(&location, &error);
+        }
+    }
+    Ok(())
+}
+
+/// Checks every pack, index object and point against its name, and whether all that is live is there.
+async fn check_stored(target: &Target, state: Option<&State>, found: &mut Verified) -> Result<()> {
+    let mut live = state.map(live_objects).unwrap_or_default();
+    for kind in ObjectKind::ALL {
+        let listed = list(&*target.objects, kind.prefix()).await?;
+        let mut reads = stream::iter(listed)
+            .map(|location| async move {
+                let bytes = get(&*target.objects, &location).await;
+                (location, bytes)
+            })
+            .buffered(IN_FLIGHT);
+        while let Some((location, bytes)) = reads.next().await {
+            let Some((_, name)) = StoredName::parse(&location) else {
+                found.foreign.push(location.to_string());
+                continue;
+            };
+            let bytes = match bytes {
+                Ok(bytes) => bytes,
+                // Deleted since it was listed; if it was live, it is missing, and reported below.
+                Err(e) if e.kind() == Kind::NotFound => continue,
+                Err(e) => return Err(e),
+            };
+            found.count(&bytes);
+            live.remove(&location);
+            if StoredName::of(name.session, &bytes) != name {
+                let damaged = Error::new(
+                    Kind::Corrupt,
+                    "verify",
+                    "its bytes are not those that its name says",
+                );
+                found.damage(&location, &damaged);
+            }
+        }
+    }
+    for (location, kind) in live {
+        // Another process may have retired it since the log was folded.
+        match target.objects.head(&location).await {
+            Ok(_) => {}
+            Err(object_store::Error::NotFound { .. }) => {
+                let missing =
+                    Error::new(Kind::NotFound, "verify", format!("the {kind} is missing"));
+                found.damage(&location, &missing);
+            }
+            Err(e) => return Err(Error::object("verify", &location, e)),
+        }
+    }
+    Ok(())
+}
+
+/// Where the objects are that the log says are live.
+fn live_objects(state: &State) -> BTreeMap<Path, ObjectKind> {
+    let packs = state
+        .packs
+        .keys()
+        .map(|n| (n.location(ObjectKind::Pack), ObjectKind::Pack));
+    let indexes = state
+        .indexes
+        .keys()
+        .map(|n| (n.location(ObjectKind::Index), ObjectKind::Index));
+    let points = state
+        .points
+        .iter()
+        .map(|(id, p)| (point_location(p.session, id), ObjectKind::Point));
+    packs.chain(indexes).chain(points).collect()
+}
+
+impl Verified {
+    pub(crate) fn count(&mut self, bytes: &Bytes) {
+        self.objects += 1;
+        self.bytes += bytes.len() as u64;
+    }
+
+    pub(crate) fn damage(&mut self, object: &Path, reason: &Error) {
+        self.damage.push(Damage {
+            object: object.to_string(),
+            reason: reason.to_string(),
+            hurts: Vec::new(),
+        });
+    }
+
+    /// Objects already known to be damaged.
+    pub(crate) fn damaged(&self) -> HashSet<String> {
+        self.damage.iter().map(|d| d.object.clone()).collect()
+    }
+}
+
+pub(crate) async fn get(objects: &dyn ObjectStore, location: &Path) -> Result<Bytes> {
+    let read = async { objects.get(location).await?.bytes().await }.await;
+    read.map_err(|e| Error::object("read", location, e))
+}
+
+pub(crate) async fn list(objects: &dyn ObjectStore, prefix: &str) -> Result<Vec<Path>> {
+    let prefix = Path::from(prefix);
+    let mut locations: Vec<Path> = objects
+        .list(Some(&prefix))
+        .map_ok(|meta| meta.location)
+        .try_collect()
+        .await
+        .map_err(|e| Error::object("list", &prefix, e))?;
+    locations.sort();
+    Ok(locations)
+}
