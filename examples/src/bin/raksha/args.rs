@@ -1,0 +1,424 @@
+//! What the command line can say.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use raksha_core::cloud::{Consistency, Selection, ServerSelector};
+use raksha_core::protect::Scope;
+use raksha_core::store::IfNotReached;
+
+/// Back up servers and disks, deduplicated and sealed, and bring them back as they were.
+#[derive(Debug, Parser)]
+#[command(name = "raksha", version, arg_required_else_help = true)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What all verbs have in common.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// Where backups are kept: a directory, file:///directory, memory: ...
+    #[arg(long, global = true, env = "RAKSHA_TARGET", value_name = "URL")]
+    pub target: Option<String>,
+    /// The cloud whose servers are protected: local:DIRECTORY
+    #[arg(long, global = true, env = "RAKSHA_CLOUD")]
+    pub cloud: Option<String>,
+    /// Where jobs and runs are kept: sqlite:FILE [default: beside a target in a directory (DIRECTORY.jobs.sqlite), else
+    /// raksha/TARGET.jobs.sqlite in the user's data directory]
+    #[arg(long, global = true, env = "RAKSHA_JOBS")]
+    pub jobs: Option<String>,
+    /// Whose jobs and points
+    #[arg(long, global = true, env = "RAKSHA_PROJECT", default_value = "default")]
+    pub project: String,
+    #[command(flatten)]
+    pub key: KeyOptions,
+    /// The memory that work under way may use, in bytes; K, M and G are understood
+    #[arg(long, global = true, env = "RAKSHA_MEMORY", default_value = "256M", value_parser = bytes)]
+    pub memory: u64,
+    /// Print the result as JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Tell nothing of progress
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+/// What opens the repository. One of them is needed by everything but `verify --keyless`, `discover` and listing jobs and runs.
+#[derive(Debug, Args)]
+pub struct KeyOptions {
+    /// A file whose first line is the passphrase; `-` reads it from stdin. (The environment variable RAKSHA_PASSPHRASE holds one, too)
+    #[arg(
+        long,
+        global = true,
+        env = "RAKSHA_PASSPHRASE_FILE",
+        value_name = "FILE"
+    )]
+    pub passphrase_file: Option<PathBuf>,
+    /// A file of at least 32 bytes that nobody can guess
+    #[arg(
+        long,
+        global = true,
+        env = "RAKSHA_KEY_FILE",
+        value_name = "FILE",
+        conflicts_with = "passphrase_file"
+    )]
+    pub key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Make a repository in the target; prints its id
+    Init(InitOptions),
+    /// Show servers and what belongs to them
+    Discover {
+        /// Servers, as for `job create` [default: all]
+        #[arg(value_parser = selector)]
+        servers: Vec<ServerSelector>,
+    },
+    /// Backup jobs: what to protect
+    #[command(subcommand)]
+    Job(JobVerb),
+    /// Backup runs: what was done
+    #[command(subcommand)]
+    Run(RunVerb),
+    /// Bring servers back as they were
+    Restore(RestoreOptions),
+    /// List recovery points
+    Points,
+    /// Forget recovery points; their space comes back with `collect`
+    Forget {
+        /// Ids, or beginnings of ids
+        #[arg(required = true)]
+        points: Vec<String>,
+    },
+    /// Free the space that no point needs
+    Collect(CollectOptions),
+    /// Check that everything in the target is intact
+    Verify {
+        /// Only what can be checked without a key
+        #[arg(long)]
+        keyless: bool,
+    },
+    /// Show what the repository holds
+    Stats,
+    /// Clean up after runs and restores that died
+    Reap(ReapOptions),
+    /// Keys that open the repository
+    #[command(subcommand)]
+    Key(KeyVerb),
+    /// Single disks, without any cloud
+    #[command(subcommand)]
+    Disk(DiskVerb),
+}
+
+#[derive(Debug, Args)]
+pub struct InitOptions {
+    /// The size of a segment, the unit of a disk's tree: a power of two from 1M to 1G
+    #[arg(long, value_parser = bytes)]
+    pub segment_size: Option<u64>,
+    /// The size of the objects that chunks are packed into: from 1M to 1G
+    #[arg(long, value_parser = bytes)]
+    pub pack_size: Option<u64>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum JobVerb {
+    /// Make a job; prints its id
+    Create {
+        /// What to call it
+        name: String,
+        /// A server: its id or name, id:ID, name:NAME, tag:TAG, metadata:KEY=VALUE, or all. May be given several times
+        #[arg(long = "server", short, required = true, value_parser = selector)]
+        servers: Vec<ServerSelector>,
+        /// The consistency demanded
+        #[arg(long, value_enum, default_value_t)]
+        consistency: Level,
+        /// Fail a run that reaches less, instead of marking its point
+        #[arg(long)]
+        refuse: bool,
+    },
+    /// List jobs
+    List,
+    /// Show a job and its runs
+    Show {
+        /// Its name or id
+        job: String,
+    },
+    /// Remove a job; its points stay
+    Delete {
+        /// Its name or id
+        job: String,
+    },
+    /// Run a job; prints the run's id
+    Run {
+        /// Its name or id
+        job: String,
+    },
+}
+
+/// The levels of consistency; each includes the ones before it.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub enum Level {
+    /// Each disk by itself is as after a power cut
+    #[default]
+    Crash,
+    /// All disks of a server are as after one power cut
+    CrashAcrossDisks,
+    /// File systems were flushed and frozen
+    FileSystem,
+    /// Applications took part
+    Application,
+}
+
+impl From<Level> for Consistency {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Crash => Self::Crash,
+            Level::CrashAcrossDisks => Self::CrashAcrossDisks,
+            Level::FileSystem => Self::FileSystem,
+            Level::Application => Self::Application,
+        }
+    }
+}
+
+/// What `--refuse` says.
+pub fn if_not_reached(refuse: bool) -> IfNotReached {
+    match refuse {
+        true => IfNotReached::Refuse,
+        false => IfNotReached::Mark,
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RunVerb {
+    /// List runs, the newest first
+    List {
+        /// Only those of this job
+        job: Option<String>,
+    },
+    /// Show a run
+    Show {
+        /// Its id, or the beginning of it
+        run: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct RestoreOptions {
+    /// A run or a recovery point: its id, or the beginning of it
+    pub from: String,
+    /// Only show what would be done
+    #[arg(long)]
+    pub plan: bool,
+    /// Restore into this cloud [default: the one of --cloud]
+    #[arg(long, value_name = "CLOUD")]
+    pub into: Option<String>,
+    /// Only this server, by id or name. May be given several times
+    #[arg(long = "server", short, value_name = "SERVER")]
+    pub servers: Vec<String>,
+    /// Only a part of it
+    #[arg(long, value_enum)]
+    pub only: Option<Part>,
+    /// Use a live resource instead of creating one: KIND:ID-OR-NAME=LIVE-ID, as in network:front=6ac2…
+    #[arg(long = "map", value_name = "KIND:WHAT=ID", value_parser = pair)]
+    pub maps: Vec<(String, String)>,
+    /// Give a resource a new name: KIND:ID-OR-NAME=NAME, as in server:web=web-2
+    #[arg(long = "rename", value_name = "KIND:WHAT=NAME", value_parser = pair)]
+    pub renames: Vec<(String, String)>,
+    /// Use another volume type
+    #[arg(long = "volume-type", value_name = "OLD=NEW", value_parser = pair)]
+    pub volume_types: Vec<(String, String)>,
+    /// Use another flavor
+    #[arg(long = "flavor", value_name = "OLD=NEW", value_parser = pair)]
+    pub flavors: Vec<(String, String)>,
+    /// Use another availability zone
+    #[arg(long = "zone", value_name = "OLD=NEW", value_parser = pair)]
+    pub zones: Vec<(String, String)>,
+    /// Do not start servers that were running
+    #[arg(long)]
+    pub leave_stopped: bool,
+}
+
+/// A part of what a point holds.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Part {
+    /// Volumes, without servers
+    Disks,
+    /// Networks, subnets, routers and security groups, without servers
+    Networks,
+}
+
+impl From<Part> for Scope {
+    fn from(part: Part) -> Self {
+        match part {
+            Part::Disks => Self::Disks,
+            Part::Networks => Self::Networks,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct CollectOptions {
+    /// Change nothing, only say what would be done
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Retire what is not needed, but delete nothing
+    #[arg(long)]
+    pub no_delete: bool,
+    /// Fence off sessions that were silent for so long, such as 2h [default: 7days]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub fence_after: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub struct ReapOptions {
+    /// Take everything for dead that does not live in this process
+    #[arg(long)]
+    pub all: bool,
+    /// Take for dead what gave no sign of life for so long
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "5min")]
+    pub silent_for: Duration,
+    /// Remove what this restore created, which died or failed
+    #[arg(long, value_name = "RESTORE")]
+    pub undo: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum KeyVerb {
+    /// List key slots
+    List,
+    /// Add a key slot. The environment variable RAKSHA_NEW_PASSPHRASE can hold the new passphrase
+    Add {
+        /// What to call the slot
+        slot: String,
+        /// A file whose first line is the new passphrase
+        #[arg(long, value_name = "FILE")]
+        new_passphrase_file: Option<PathBuf>,
+        /// A new key file
+        #[arg(long, value_name = "FILE", conflicts_with = "new_passphrase_file")]
+        new_key_file: Option<PathBuf>,
+    },
+    /// Remove a key slot
+    Remove {
+        /// Which
+        slot: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DiskVerb {
+    /// Back up a file or block device that does not change meanwhile; prints the point's id
+    Backup {
+        /// The disk
+        path: PathBuf,
+        /// What to call it; points of the same name go by each other
+        #[arg(long)]
+        name: String,
+    },
+    /// Write a disk of a point to a sparse file or a block device
+    Restore {
+        /// The point: its id, or the beginning of it
+        point: String,
+        /// Where to
+        path: PathBuf,
+        /// Which disk, if the point holds several
+        #[arg(long)]
+        disk: Option<String>,
+        /// Write over what is there
+        #[arg(long)]
+        force: bool,
+    },
+    /// Show which bytes differ between two points
+    Diff {
+        /// The older point
+        old: String,
+        /// The newer point
+        new: String,
+        /// Which disk, if the points hold several
+        #[arg(long)]
+        disk: Option<String>,
+    },
+}
+
+/// Which servers these selectors select.
+pub fn selection(servers: &[ServerSelector]) -> Selection {
+    match servers {
+        [] => Selection(vec![ServerSelector::All]),
+        some => Selection(some.to_vec()),
+    }
+}
+
+fn selector(text: &str) -> Result<ServerSelector, String> {
+    let selector = match text.split_once(':') {
+        _ if text == "all" => ServerSelector::All,
+        Some(("id", id)) => ServerSelector::Id(id.to_owned()),
+        Some(("name", name)) => ServerSelector::Name(name.to_owned()),
+        Some(("tag", tag)) => ServerSelector::Tag(tag.to_owned()),
+        Some(("metadata", pair)) => {
+            let (key, value) = self::pair(pair)?;
+            ServerSelector::Metadata { key, value }
+        }
+        _ if text.is_empty() => return Err("name a server".to_owned()),
+        _ => ServerSelector::IdOrName(text.to_owned()),
+    };
+    Ok(selector)
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((left, right)) if !left.is_empty() && !right.is_empty() => {
+            Ok((left.to_owned(), right.to_owned()))
+        }
+        _ => Err("write it with a = between two words".to_owned()),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|e| e.to_string())
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: u64 = match text.get(digits.len()..).unwrap_or_default() {
+        "" => 1,
+        "K" | "KiB" => 1 << 10,
+        "M" | "MiB" => 1 << 20,
+        "G" | "GiB" => 1 << 30,
+        _ => return Err("units are K, M and G".to_owned()),
+    };
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| "write a whole number".to_owned())?;
+    number
+        .checked_mul(unit)
+        .ok_or_else(|| "it is too large".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn words_become_values() {
+        assert_eq!(bytes("64M"), Ok(64 << 20));
+        assert_eq!(bytes("4096"), Ok(4096));
+        assert!(bytes("20000000000000G").is_err() && bytes("M").is_err() && bytes("1X").is_err());
+        assert_eq!(selector("all"), Ok(ServerSelector::All));
+        assert_eq!(selector("tag:x"), Ok(ServerSelector::Tag("x".to_owned())));
+        assert_eq!(
+            selector("a:b"),
+            Ok(ServerSelector::IdOrName("a:b".to_owned()))
+        );
+        assert!(selector("").is_err() && selector("metadata:x").is_err());
+    }
+}

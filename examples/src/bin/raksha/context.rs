@@ -1,0 +1,213 @@
+//! Opening what a verb needs, and no more.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use raksha_core::env::Env;
+use raksha_core::id::{PointId, ProjectId};
+use raksha_core::local::LocalCloud;
+use raksha_core::protect::{Cloud, Raksha};
+use raksha_core::repository::{EngineOptions, Parameters, Repository, Secret, Target};
+use raksha_core::store::JobStore;
+use raksha_core::{Error, Kind, ListedPoint, Result};
+use raksha_targets::{OpenOptions, SqlJobs};
+
+use crate::args::Common;
+use crate::output::Output;
+use crate::secret;
+
+/// What the command line said, and what can be opened with it.
+pub struct Context {
+    pub common: Common,
+    pub output: Output,
+    pub env: Env,
+}
+
+impl Context {
+    pub fn new(common: Common) -> Self {
+        Self {
+            output: Output::new(common.json),
+            common,
+            env: Env::system(),
+        }
+    }
+
+    pub fn project(&self) -> ProjectId {
+        ProjectId::new(self.common.project.as_str())
+    }
+
+    /// The key that the command line or the environment names.
+    pub fn secret(&self) -> Result<Secret> {
+        let key = &self.common.key;
+        secret::read(
+            key.passphrase_file.as_deref(),
+            key.key_file.as_deref(),
+            "RAKSHA_PASSPHRASE",
+        )
+    }
+
+    fn address(&self) -> Result<&str> {
+        let target = self.common.target.as_deref();
+        target.ok_or_else(|| missing("a target", "--target", "RAKSHA_TARGET"))
+    }
+
+    pub async fn target(&self, create: bool) -> Result<Target> {
+        let options = OpenOptions::default().create(create);
+        let opened = raksha_targets::open(self.address()?, &options).await?;
+        let log = opened.log()?;
+        Ok(Target::with_catalog(opened.objects, log))
+    }
+
+    fn engine(&self) -> Result<EngineOptions> {
+        let mut options = EngineOptions::default();
+        options.memory = self.common.memory;
+        let caches = user_directory("XDG_CACHE_HOME", ".cache");
+        options.cache = caches.map(|dir| {
+            dir.join("raksha")
+                .join(plain(self.common.target.as_deref()))
+        });
+        Ok(options)
+    }
+
+    pub async fn create(&self, parameters: Parameters) -> Result<Repository> {
+        let secret = self.secret()?;
+        let target = self.target(true).await?;
+        Repository::create(target, parameters, &secret, self.engine()?).await
+    }
+
+    pub async fn open(&self) -> Result<Repository> {
+        let secret = self.secret()?;
+        let target = self.target(false).await?;
+        Repository::open(target, &secret, self.engine()?).await
+    }
+
+    pub async fn cloud(&self) -> Result<LocalCloud> {
+        let cloud = self.common.cloud.as_deref();
+        self.cloud_at(cloud.ok_or_else(|| missing("a cloud", "--cloud", "RAKSHA_CLOUD"))?)
+            .await
+    }
+
+    /// The cloud at this address.
+    pub async fn cloud_at(&self, address: &str) -> Result<LocalCloud> {
+        match address.split_once(':') {
+            Some(("local", directory)) => LocalCloud::open(directory, self.env.clone()).await,
+            _ => Err(Error::new(
+                Kind::Invalid,
+                "open cloud",
+                "there is no such kind of cloud: write local:DIRECTORY",
+            )
+            .with("cloud", address)),
+        }
+    }
+
+    pub async fn jobs(&self) -> Result<Arc<dyn JobStore>> {
+        let path = match self.common.jobs.as_deref().map(|jobs| jobs.split_once(':')) {
+            Some(Some(("sqlite", path))) => PathBuf::from(path),
+            Some(_) => {
+                return Err(Error::new(
+                    Kind::Invalid,
+                    "open job database",
+                    "there is no such kind of database: write sqlite:FILE",
+                ));
+            }
+            None => self.default_jobs()?,
+        };
+        if let Some(directory) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
+            std::fs::create_dir_all(directory).map_err(|e| {
+                Error::io("make directory for jobs", e).with("directory", directory.display())
+            })?;
+        }
+        if !path.exists() && !self.common.quiet {
+            eprintln!("jobs are kept in {}", path.display());
+        }
+        Ok(Arc::new(SqlJobs::sqlite(&path).await?))
+    }
+
+    /// Beside a target in a directory; else in the user's data directory.
+    fn default_jobs(&self) -> Result<PathBuf> {
+        let address = self.address()?;
+        let directory = match address.split_once(':') {
+            Some(("file", path)) => Some(path.trim_start_matches("//")),
+            Some(_) => None,
+            None => Some(address),
+        };
+        if let Some(directory) = directory {
+            let directory = directory.split('?').next().unwrap_or(directory);
+            return Ok(PathBuf::from(format!(
+                "{}.jobs.sqlite",
+                directory.trim_end_matches('/')
+            )));
+        }
+        let data = user_directory("XDG_DATA_HOME", ".local/share");
+        let data = data.ok_or_else(|| missing("a place for jobs", "--jobs", "RAKSHA_JOBS"))?;
+        let name = format!("{}.jobs.sqlite", plain(Some(address)));
+        Ok(data.join("raksha").join(name))
+    }
+
+    /// Everything together, with the cloud of `--cloud`.
+    pub async fn raksha(&self) -> Result<Raksha> {
+        self.raksha_in(self.cloud().await?).await
+    }
+
+    /// Everything together, with this cloud.
+    pub async fn raksha_in(&self, cloud: LocalCloud) -> Result<Raksha> {
+        let repository = self.open().await?;
+        let jobs = self.jobs().await?;
+        let principal = std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned());
+        let raksha = Raksha::new(Cloud::new(cloud), repository, jobs, self.project());
+        Ok(raksha.with_principal(principal))
+    }
+
+    /// The points of the project, and those of single disks, which belong to whoever has the key.
+    pub async fn points(&self, repository: &Repository) -> Result<Vec<ListedPoint>> {
+        let mut points = repository.points().await?;
+        let project = self.project();
+        points.retain(|p| {
+            p.summary
+                .project
+                .as_ref()
+                .is_none_or(|owner| *owner == project)
+        });
+        Ok(points)
+    }
+
+    /// One of [these](Self::points), by the beginning of its id.
+    pub async fn point(&self, repository: &Repository, text: &str) -> Result<PointId> {
+        let id = repository.find_point(text).await?;
+        if self
+            .points(repository)
+            .await?
+            .iter()
+            .any(|point| point.id == id)
+        {
+            return Ok(id);
+        }
+        let message = "the project has no such recovery point";
+        Err(Error::new(Kind::NotFound, "find recovery point", message).with("point", text))
+    }
+}
+
+fn missing(what: &str, option: &str, variable: &str) -> Error {
+    let message = format!("{what} is needed: give {option} or set {variable}");
+    Error::new(Kind::Invalid, "read the command line", message)
+}
+
+/// One of the directories of the XDG base directory specification.
+fn user_directory(variable: &str, in_home: &str) -> Option<PathBuf> {
+    let given = std::env::var_os(variable).map(PathBuf::from);
+    let given = given.filter(|path| path.is_absolute());
+    given.or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(in_home)))
+}
+
+/// An address as a plain file name.
+fn plain(address: Option<&str>) -> String {
+    let address = address.unwrap_or_default();
+    let absolute = std::path::absolute(address)
+        .ok()
+        .filter(|_| !address.contains(':'));
+    let text = absolute.map_or_else(|| address.to_owned(), |path| path.display().to_string());
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    text.chars()
+        .map(|c| if allowed(c) { c } else { '_' })
+        .collect()
+}

@@ -1,0 +1,111 @@
+//! Single disks, without any cloud.
+
+use std::path::Path;
+use std::time::Instant;
+
+use raksha_core::Result;
+use raksha_core::cloud::DiskReader;
+use raksha_core::disk_file::{FileReader, FileWriter};
+use raksha_core::protect::disk::{self, DiskOptions, pick};
+use raksha_core::store::RunCounts;
+use serde_json::json;
+
+use crate::args::DiskVerb;
+use crate::context::Context;
+use crate::interrupt;
+use crate::output::table;
+use crate::progress::Progress;
+
+pub async fn carry_out(context: &Context, verb: DiskVerb) -> Result<()> {
+    match verb {
+        DiskVerb::Backup { path, name } => backup(context, &path, &name).await,
+        DiskVerb::Restore {
+            point,
+            path,
+            disk,
+            force,
+        } => restore(context, &point, disk.as_deref(), &path, force).await,
+        DiskVerb::Diff { old, new, disk } => diff(context, &old, &new, disk.as_deref()).await,
+    }
+}
+
+async fn backup(context: &Context, path: &Path, name: &str) -> Result<()> {
+    let began = Instant::now();
+    let repository = context.open().await?;
+    let reader = FileReader::open(path, context.env.clone()).await?;
+    let options = DiskOptions::default();
+    interrupt::cancels(options.cancel.clone());
+    let meter = options.meter.clone();
+    let work = disk::backup(&reader, name, &repository, options);
+    let progress = Progress::new(context.common.quiet);
+    let done = progress.during(name, reader.size(), meter, work).await?;
+    let RunCounts {
+        logical_bytes,
+        read_bytes,
+        new_bytes,
+        stored_bytes,
+    } = done.counts;
+    let result = json!({
+        "point": done.point,
+        "logical_bytes": logical_bytes,
+        "read_bytes": read_bytes,
+        "new_bytes": new_bytes,
+        "stored_bytes": stored_bytes,
+        "seconds": began.elapsed().as_secs_f64(),
+    });
+    context.output.show(&result, || done.point.to_string())
+}
+
+async fn restore(
+    context: &Context,
+    point: &str,
+    which: Option<&str>,
+    path: &Path,
+    force: bool,
+) -> Result<()> {
+    let began = Instant::now();
+    let repository = context.open().await?;
+    let id = context.point(&repository, point).await?;
+    let point = repository.point(id).await?;
+    let wanted = pick(&point, which)?;
+    let size = wanted.root.size;
+    let writer = FileWriter::create(path, size, force, context.env.clone()).await?;
+    let options = DiskOptions::default();
+    interrupt::cancels(options.cancel.clone());
+    let meter = options.meter.clone();
+    let work = disk::restore(&repository, id, &wanted.disk, &writer, options);
+    let progress = Progress::new(context.common.quiet);
+    let name = wanted.disk.to_string();
+    let counts = progress.during(&name, size, meter, work).await?;
+    let result = json!({
+        "point": id,
+        "logical_bytes": counts.logical_bytes,
+        "read_bytes": counts.read_bytes,
+        "seconds": began.elapsed().as_secs_f64(),
+    });
+    context.output.show(&result, String::new)
+}
+
+async fn diff(context: &Context, old: &str, new: &str, which: Option<&str>) -> Result<()> {
+    let repository = context.open().await?;
+    let (old, new) = (
+        context.point(&repository, old).await?,
+        context.point(&repository, new).await?,
+    );
+    let (old_point, new_point) = (repository.point(old).await?, repository.point(new).await?);
+    let (old_disk, new_disk) = (
+        &pick(&old_point, which)?.disk,
+        &pick(&new_point, which)?.disk,
+    );
+    let changed = disk::diff(&repository, (old, old_disk), (new, new_disk)).await?;
+    let ranges: Vec<_> = changed
+        .iter()
+        .map(|r| json!({ "offset": r.start, "length": r.end - r.start }))
+        .collect();
+    context.output.show(&ranges, || {
+        let rows = changed
+            .iter()
+            .map(|r| [r.start.to_string(), (r.end - r.start).to_string()]);
+        table(["OFFSET", "LENGTH"], rows)
+    })
+}

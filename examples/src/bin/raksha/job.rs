@@ -1,0 +1,140 @@
+//! Backup jobs, and the servers that they can protect.
+
+use raksha_core::Result;
+use raksha_core::cloud::{DiskSource, ResourceDiscovery, ResourceGraph, Server, ServerSelector};
+use raksha_core::protect::NewJob;
+use raksha_core::store::BackupJob;
+use serde_json::json;
+
+use crate::args::{JobVerb, if_not_reached, selection};
+use crate::context::Context;
+use crate::interrupt;
+use crate::output::{short, size, table};
+use crate::progress::Progress;
+use crate::run::runs_table;
+
+pub async fn carry_out(context: &Context, verb: JobVerb) -> Result<()> {
+    match verb {
+        JobVerb::Create {
+            name,
+            servers,
+            consistency,
+            refuse,
+        } => {
+            let new = NewJob::new(name, selection(&servers))
+                .with_consistency(consistency.into(), if_not_reached(refuse));
+            let id = context.raksha().await?.create_job(new).await?;
+            context
+                .output
+                .show(&json!({ "job": id }), || id.to_string())
+        }
+        JobVerb::List => {
+            let jobs = context.jobs().await?.jobs(&context.project()).await?;
+            context.output.show(&jobs, || {
+                let rows = jobs.iter().map(|job| {
+                    [
+                        short(job.id),
+                        job.name.clone(),
+                        servers(job),
+                        job.consistency.to_string(),
+                        job.created.to_string(),
+                    ]
+                });
+                table(["JOB", "NAME", "SERVERS", "CONSISTENCY", "CREATED"], rows)
+            })
+        }
+        JobVerb::Show { job } => {
+            let raksha = context.raksha().await?;
+            let job = raksha.find_job(&job).await?;
+            let runs = raksha.runs(Some(job.id)).await?;
+            context
+                .output
+                .show(&json!({ "job": job, "runs": runs }), || {
+                    let lines = [
+                        format!("job          {}", job.id),
+                        format!("name         {}", job.name),
+                        format!("servers      {}", servers(&job)),
+                        format!(
+                            "consistency  {} ({:?} points that reach less)",
+                            job.consistency, job.if_not_reached
+                        ),
+                        format!("created      {}", job.created),
+                        runs_table(&runs),
+                    ];
+                    lines.join("\n")
+                })
+        }
+        JobVerb::Delete { job } => {
+            let raksha = context.raksha().await?;
+            let job = raksha.find_job(&job).await?;
+            for left in raksha.delete_job(job.id).await? {
+                eprintln!(
+                    "still in the cloud, see `raksha reap`: {}: {}",
+                    left.what, left.error
+                );
+            }
+            context
+                .output
+                .show(&json!({ "deleted": job.id }), String::new)
+        }
+        JobVerb::Run { job } => {
+            let raksha = context.raksha().await?;
+            let job = raksha.find_job(&job).await?;
+            let run = raksha.run(job.id).await?;
+            let shown = Progress::new(context.common.quiet).watch(run.events());
+            interrupt::cancels(run.cancel());
+            let report = run.finish().await;
+            // All that there is to tell comes before the result.
+            let _ = shown.await;
+            let report = report?;
+            context.output.show(&report, || report.run.to_string())
+        }
+    }
+}
+
+fn servers(job: &BackupJob) -> String {
+    let servers = job.servers.0.iter().map(ServerSelector::to_string);
+    servers.collect::<Vec<_>>().join(", ")
+}
+
+/// Shows servers.
+pub async fn discover(context: &Context, servers: &[ServerSelector]) -> Result<()> {
+    let graph = context.cloud().await?.discover(&selection(servers)).await?;
+    context.output.show(&graph, || {
+        let rows = graph.servers.iter().map(|server| {
+            [
+                server.id.to_string(),
+                server.name.clone(),
+                disks(&graph, server).join(", "),
+                addresses(&graph, server).join(", "),
+            ]
+        });
+        let mut lines = vec![table(["SERVER", "NAME", "DISKS", "ADDRESSES"], rows)];
+        let omitted = graph.omissions.iter();
+        lines.extend(omitted.map(|o| format!("not shown: {}: {}", o.what, o.reason)));
+        lines.join("\n")
+    })
+}
+
+fn disks(graph: &ResourceGraph, server: &Server) -> Vec<String> {
+    let disks = server
+        .attachments
+        .iter()
+        .map(|attachment| match &attachment.source {
+            DiskSource::Local { name, size: bytes } => format!("{name} {}", size(*bytes)),
+            DiskSource::Volume(id) => match graph.volumes.iter().find(|v| v.id == *id) {
+                Some(volume) => format!("{} {}", volume.name, size(volume.size)),
+                None => id.to_string(),
+            },
+        });
+    disks.collect()
+}
+
+fn addresses(graph: &ResourceGraph, server: &Server) -> Vec<String> {
+    let ports = graph
+        .ports
+        .iter()
+        .filter(|port| server.ports.contains(&port.id));
+    let addresses = ports.flat_map(|port| port.fixed_ips.iter().map(|ip| ip.address.clone()));
+    addresses.collect()
+}

@@ -1,0 +1,57 @@
+//! `raksha`: servers and disks backed up and brought back, from the command line.
+//!
+//! A thin layer over `raksha_core::protect`: every file beside this one is one group of verbs.
+//!
+//! Results go to stdout (with `--json`, exactly one JSON object or array), everything else to stderr. Exit codes: 0 done, 1 failed, 2
+//! wrong usage. Ctrl-C stops what is under way and leaves nothing behind; a second one stops at once.
+
+mod args;
+mod context;
+mod disk;
+mod interrupt;
+mod job;
+mod key;
+mod output;
+mod progress;
+mod repository;
+mod restore;
+mod run;
+mod secret;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use raksha_core::Result;
+
+use args::{Arguments, Verb};
+use context::Context;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Arguments { common, verb } = Arguments::parse();
+    match carry_out(Context::new(common), verb).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("raksha: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn carry_out(context: Context, verb: Verb) -> Result<()> {
+    match verb {
+        Verb::Init(options) => repository::init(&context, options).await,
+        Verb::Discover { servers } => job::discover(&context, &servers).await,
+        Verb::Job(verb) => job::carry_out(&context, verb).await,
+        Verb::Run(verb) => run::carry_out(&context, verb).await,
+        Verb::Restore(options) => restore::carry_out(&context, options).await,
+        Verb::Points => repository::points(&context).await,
+        Verb::Forget { points } => repository::forget(&context, &points).await,
+        Verb::Collect(options) => repository::collect(&context, options).await,
+        Verb::Verify { keyless } => repository::verify(&context, keyless).await,
+        Verb::Stats => repository::stats(&context).await,
+        Verb::Reap(options) => run::reap(&context, options).await,
+        Verb::Key(verb) => key::carry_out(&context, verb).await,
+        Verb::Disk(verb) => disk::carry_out(&context, verb).await,
+    }
+}
