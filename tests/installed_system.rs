@@ -29,9 +29,8 @@ struct Ended {
 /// Where the images are.
 fn images() -> Vec<PathBuf> {
     let data = std::env::var_os("RAKSHA_TEST_DATA").map(PathBuf::from);
-    let data = data.unwrap_or_else(|| {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/test-data")
-    });
+    let data =
+        data.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/test-data"));
     let folder = data.join("installed-system");
     let images: Vec<PathBuf> = (0..3).map(|n| folder.join(format!("gen{n}.raw"))).collect();
     for image in &images {
@@ -144,9 +143,19 @@ fn an_installed_system_comes_back_from_any_of_its_points() {
     };
     let mut points = Vec::new();
     for image in &images {
-        let arguments = ["disk", "backup", image.to_str().unwrap(), "--name", "server", "--json"];
+        let arguments = [
+            "disk",
+            "backup",
+            image.to_str().unwrap(),
+            "--name",
+            "server",
+            "--json",
+        ];
         let name = image.file_name().unwrap().to_string_lossy();
-        let out = bounded(&format!("back up {name}"), watched(at(&target).command(&arguments)));
+        let out = bounded(
+            &format!("back up {name}"),
+            watched(at(&target).command(&arguments)),
+        );
         let said: Value = serde_json::from_str(&out).unwrap();
         println!(
             "  {} MiB read, {} MiB new, {} MiB stored",
@@ -166,7 +175,10 @@ fn an_installed_system_comes_back_from_any_of_its_points() {
     let come_back = |target: &Path, which: &[usize]| {
         for &n in which {
             let arguments = ["disk", "restore", &points[n], restored.to_str().unwrap()];
-            bounded(&format!("restore gen{n}"), watched(at(target).command(&arguments)));
+            bounded(
+                &format!("restore gen{n}"),
+                watched(at(target).command(&arguments)),
+            );
             assert_eq!(
                 difference(&images[n], &restored),
                 None,
@@ -174,7 +186,10 @@ fn an_installed_system_comes_back_from_any_of_its_points() {
             );
             let (was, is) = (images[n].metadata().unwrap(), restored.metadata().unwrap());
             // What was zero but not a hole comes back as a hole; blocks of the file system may be cut at other borders.
-            assert!(is.blocks() * 512 <= was.blocks() * 512 + (16 << 20), "it is not sparse");
+            assert!(
+                is.blocks() * 512 <= was.blocks() * 512 + (16 << 20),
+                "it is not sparse"
+            );
             std::fs::remove_file(&restored).unwrap();
         }
     };
@@ -191,7 +206,10 @@ fn an_installed_system_comes_back_from_any_of_its_points() {
             collected["retired_packs"],
             mib(collected["live_bytes"].as_u64().unwrap())
         );
-        assert!(collected["deleted_objects"].as_u64().unwrap() > 0, "nothing was given up");
+        assert!(
+            collected["deleted_objects"].as_u64().unwrap() > 0,
+            "nothing was given up"
+        );
         bounded("verify", watched(program.command(&["verify"])));
         let others: Vec<usize> = (0..points.len()).filter(|n| *n != gone).collect();
         come_back(&copy, &others);

@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::id::{PointId, RunId};
 use crate::point::{PointDisk, PointSummary, RecoveryPoint};
 use crate::repository::Writer;
-use crate::store::{BackupJob, IfNotReached, RunCounts};
+use crate::store::{BackupJob, ChunkStore, IfNotReached, RunCounts};
 use crate::time::Timestamp;
 
 /// One run at work.
@@ -220,8 +220,8 @@ impl Backup<'_> {
 
         self.feed.phase(Phase::Committing);
         let point = self.point(taken, disks)?;
-        // A last chance to stop: once begun, a commit is brought to its end, so that its outcome is known.
-        self.stop.guard(async { Ok(()) }).await?;
+        // Uploading what is left can be stopped; a commit, once begun, is brought to its end, so that its outcome is known.
+        self.stop.guard(writer.flush()).await?;
         let id = commit(&self.raksha.repository, writer, &point).await?;
         self.feed.say(Event::Committed { point: id });
         Ok(id)

@@ -102,5 +102,5 @@ impl Stop {
 }
 
 fn cancelled() -> Error {
-    Error::new(Kind::Cancelled, "go on", "somebody asked to stop")
+    Error::new(Kind::Cancelled, "cancelled", "somebody asked to stop")
 }

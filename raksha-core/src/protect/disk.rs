@@ -13,7 +13,7 @@ use crate::id::PointId;
 use crate::image::{ExportOptions, IngestOptions, Meter, compare, export, ingest};
 use crate::point::{PointDisk, PointSummary, RecoveryPoint};
 use crate::repository::{Repository, Writer};
-use crate::store::RunCounts;
+use crate::store::{ChunkStore, RunCounts};
 
 /// What a backup or restore of a single disk is watched and stopped by.
 #[derive(Debug, Clone, Default)]
@@ -162,6 +162,8 @@ async fn read_and_commit(
         }],
         ledger: crate::cloud::ConsistencyLedger::default(),
     };
+    // Uploading what is left can be stopped; a commit, once begun, is brought to its end, so that its outcome is known.
+    cancel.guard(writer.flush()).await?;
     let point = commit(repository, writer, &point).await?;
     Ok(DiskBackup {
         point,

@@ -153,6 +153,12 @@ pub enum Warning {
         /// Why.
         reason: String,
     },
+    /// The session in the repository was not closed. It harms nobody, keeps what it pins from being collected, and is fenced off when it
+    /// has been silent for long.
+    SessionLeftOpen {
+        /// Why.
+        reason: String,
+    },
     /// The record of the run could not be brought up to date.
     Unrecorded {
         /// Why.
@@ -177,6 +183,12 @@ impl fmt::Display for Warning {
                 write!(
                     f,
                     "{what} was left in the cloud, reap will try again: {reason}"
+                )
+            }
+            Self::SessionLeftOpen { reason } => {
+                write!(
+                    f,
+                    "the repository still counts the session as open: {reason}"
                 )
             }
             Self::Unrecorded { reason } => {

@@ -243,7 +243,9 @@ impl RestoreHandle {
             Ok(reader) => {
                 let done = rebuild.carry_out(&reader).await;
                 if let Err(error) = reader.close().await {
-                    tracing::warn!(%error, "the session was not closed");
+                    self.feed.warn(Warning::SessionLeftOpen {
+                        reason: error.to_string(),
+                    });
                 }
                 done
             }

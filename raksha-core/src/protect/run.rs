@@ -132,8 +132,9 @@ impl RunHandle {
         self.feed.phase(Phase::Releasing);
         let ended = end_session(session.as_ref(), made.as_ref().err()).await;
         if let Err(error) = ended {
-            // The repository fences sessions that fall silent, so this one harms nobody.
-            tracing::warn!(%error, "the session was not closed");
+            self.feed.warn(Warning::SessionLeftOpen {
+                reason: error.to_string(),
+            });
         }
         self.clean_up(&record, made.as_ref().ok()).await;
         let recorded = self.record_end(gauge, &made).await;

@@ -14,7 +14,7 @@ use crate::args::DiskVerb;
 use crate::context::Context;
 use crate::interrupt;
 use crate::output::table;
-use crate::progress::Progress;
+use crate::progress::{Progress, Way};
 
 pub async fn carry_out(context: &Context, verb: DiskVerb) -> Result<()> {
     match verb {
@@ -37,7 +37,7 @@ async fn backup(context: &Context, path: &Path, name: &str) -> Result<()> {
     interrupt::cancels(options.cancel.clone());
     let meter = options.meter.clone();
     let work = disk::backup(&reader, name, &repository, options);
-    let progress = Progress::new(context.common.quiet);
+    let progress = Progress::new(Way::In, context.common.quiet);
     let done = progress.during(name, reader.size(), meter, work).await?;
     let RunCounts {
         logical_bytes,
@@ -74,7 +74,7 @@ async fn restore(
     interrupt::cancels(options.cancel.clone());
     let meter = options.meter.clone();
     let work = disk::restore(&repository, id, &wanted.disk, &writer, options);
-    let progress = Progress::new(context.common.quiet);
+    let progress = Progress::new(Way::Out, context.common.quiet);
     let name = wanted.disk.to_string();
     let counts = progress.during(&name, size, meter, work).await?;
     let result = json!({

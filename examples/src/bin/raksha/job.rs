@@ -3,14 +3,14 @@
 use raksha_core::Result;
 use raksha_core::cloud::{DiskSource, ResourceDiscovery, ResourceGraph, Server, ServerSelector};
 use raksha_core::protect::NewJob;
-use raksha_core::store::BackupJob;
+use raksha_core::store::{BackupJob, IfNotReached};
 use serde_json::json;
 
 use crate::args::{JobVerb, if_not_reached, selection};
 use crate::context::Context;
 use crate::interrupt;
 use crate::output::{short, size, table};
-use crate::progress::Progress;
+use crate::progress::{Progress, Way};
 use crate::run::runs_table;
 
 pub async fn carry_out(context: &Context, verb: JobVerb) -> Result<()> {
@@ -47,6 +47,10 @@ pub async fn carry_out(context: &Context, verb: JobVerb) -> Result<()> {
             let raksha = context.raksha().await?;
             let job = raksha.find_job(&job).await?;
             let runs = raksha.runs(Some(job.id)).await?;
+            let less = match job.if_not_reached {
+                IfNotReached::Mark => "points that reach less are kept and say so",
+                IfNotReached::Refuse => "runs that reach less fail",
+            };
             context
                 .output
                 .show(&json!({ "job": job, "runs": runs }), || {
@@ -54,10 +58,7 @@ pub async fn carry_out(context: &Context, verb: JobVerb) -> Result<()> {
                         format!("job          {}", job.id),
                         format!("name         {}", job.name),
                         format!("servers      {}", servers(&job)),
-                        format!(
-                            "consistency  {} ({:?} points that reach less)",
-                            job.consistency, job.if_not_reached
-                        ),
+                        format!("consistency  {}, and {less}", job.consistency),
                         format!("created      {}", job.created),
                         runs_table(&runs),
                     ];
@@ -81,7 +82,7 @@ pub async fn carry_out(context: &Context, verb: JobVerb) -> Result<()> {
             let raksha = context.raksha().await?;
             let job = raksha.find_job(&job).await?;
             let run = raksha.run(job.id).await?;
-            let shown = Progress::new(context.common.quiet).watch(run.events());
+            let shown = Progress::new(Way::In, context.common.quiet).watch(run.events());
             interrupt::cancels(run.cancel());
             let report = run.finish().await;
             // All that there is to tell comes before the result.

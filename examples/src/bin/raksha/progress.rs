@@ -18,9 +18,19 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 /// How often a meter is looked at.
 const TICK: Duration = Duration::from_millis(200);
 
+/// What bytes are told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Into the repository.
+    In,
+    /// Out of it.
+    Out,
+}
+
 /// Shows progress.
 pub struct Progress {
     shows: Shows,
+    way: Way,
     disks: HashMap<String, Shown>,
 }
 
@@ -36,7 +46,7 @@ struct Shown {
 }
 
 impl Progress {
-    pub fn new(quiet: bool) -> Self {
+    pub fn new(way: Way, quiet: bool) -> Self {
         let shows = match (quiet, std::io::stderr().is_terminal()) {
             (true, _) => Shows::Nothing,
             (false, true) => Shows::Bars(MultiProgress::new()),
@@ -44,6 +54,7 @@ impl Progress {
         };
         Self {
             shows,
+            way,
             disks: HashMap::new(),
         }
     }
@@ -104,9 +115,10 @@ impl Progress {
     }
 
     fn disk(&mut self, name: &str, bytes: u64, counts: RunCounts) {
+        let told = self.told(counts);
         let shown = self.shown(name, bytes);
         shown.bar.set_position(counts.logical_bytes);
-        shown.bar.set_message(told(counts));
+        shown.bar.set_message(told);
         if matches!(self.shows, Shows::Lines) {
             let shown = self.shown(name, bytes);
             if shown.line.elapsed() >= LINE_EVERY {
@@ -115,7 +127,7 @@ impl Progress {
                 self.line(&format!(
                     "{name}: {done} of {}, {}",
                     size(bytes),
-                    told(counts)
+                    self.told(counts)
                 ));
             }
         }
@@ -123,7 +135,21 @@ impl Progress {
 
     fn finish(&mut self, name: &str, bytes: u64, counts: RunCounts) {
         self.shown(name, bytes).bar.finish_and_clear();
-        self.line(&format!("{name}: {}, {}", size(bytes), told(counts)));
+        self.line(&format!("{name}: {}, {}", size(bytes), self.told(counts)));
+    }
+
+    fn told(&self, counts: RunCounts) -> String {
+        let RunCounts {
+            logical_bytes: _,
+            read_bytes,
+            new_bytes,
+            stored_bytes,
+        } = counts;
+        let [read, new, stored] = [read_bytes, new_bytes, stored_bytes].map(size);
+        match self.way {
+            Way::In => format!("read {read}, new {new}, stored {stored}"),
+            Way::Out => format!("wrote {read}, holes left out"),
+        }
     }
 
     fn shown(&mut self, name: &str, size: u64) -> &mut Shown {
@@ -143,17 +169,6 @@ impl Progress {
             }
         })
     }
-}
-
-fn told(counts: RunCounts) -> String {
-    let RunCounts {
-        read_bytes,
-        new_bytes,
-        stored_bytes,
-        ..
-    } = counts;
-    let [read, new, stored] = [read_bytes, new_bytes, stored_bytes].map(size);
-    format!("read {read}, new {new}, stored {stored}")
 }
 
 fn style() -> ProgressStyle {

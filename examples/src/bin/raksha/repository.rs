@@ -169,7 +169,7 @@ pub async fn stats(context: &Context) -> Result<()> {
             ("log entries", stats.log_entries.to_string()),
             ("open sessions", stats.open_sessions.to_string()),
         ];
-        let lines = rows.map(|(name, value)| format!("{name:<20}{value}"));
+        let lines = rows.map(|(name, value)| format!("{name:<22}{value}"));
         lines.join("\n")
     })
 }

@@ -9,7 +9,7 @@ use crate::args;
 use crate::context::Context;
 use crate::interrupt;
 use crate::output::size;
-use crate::progress::Progress;
+use crate::progress::{Progress, Way};
 
 pub async fn carry_out(context: &Context, given: args::RestoreOptions) -> Result<()> {
     let cloud = match &given.into {
@@ -27,7 +27,7 @@ pub async fn carry_out(context: &Context, given: args::RestoreOptions) -> Result
         return plan.check();
     }
     let restore = raksha.restore(plan).await?;
-    let shown = Progress::new(context.common.quiet).watch(restore.events());
+    let shown = Progress::new(Way::Out, context.common.quiet).watch(restore.events());
     interrupt::cancels(restore.cancel());
     let report = restore.finish().await;
     // All that there is to tell comes before the result.
