@@ -74,7 +74,10 @@ impl Stored {
         assert!(deep.is_whole(), "{:?}", deep.damage);
         for (id, bytes) in &self.points {
             let back = restore(&repository, *id).await.unwrap();
-            assert!(back.as_ref() == Some(bytes), "point {id} came back different");
+            assert!(
+                back.as_ref() == Some(bytes),
+                "point {id} came back different"
+            );
         }
     }
 }
@@ -85,7 +88,10 @@ fn failed<T: std::fmt::Debug>(result: Result<T>, kinds: &[Kind], words: &[&str])
         Err(error) => error,
         Ok(done) => panic!("it must fail with {kinds:?}, and gave {done:?}"),
     };
-    assert!(kinds.contains(&error.kind()), "{kinds:?} expected: {error:?}");
+    assert!(
+        kinds.contains(&error.kind()),
+        "{kinds:?} expected: {error:?}"
+    );
     let text = error.to_string();
     assert!(!text.contains('\n'), "an error is one line: {text}");
     for word in words {
@@ -110,21 +116,41 @@ async fn the_wrong_key_and_the_wrong_place_are_said() {
     let empty = Target::new(Arc::new(InMemory::new()));
     let opened = Repository::open(empty.clone(), &stored.secret, options()).await;
     failed(opened, &[Kind::NotFound], &["raksha.json"]);
-    failed(verify_keyless(&empty).await, &[Kind::NotFound], &["raksha.json"]);
+    failed(
+        verify_keyless(&empty).await,
+        &[Kind::NotFound],
+        &["raksha.json"],
+    );
     let again = Repository::create(stored.target(), small(), &stored.secret, options()).await;
     failed(again, &[Kind::AlreadyExists], &["open it"]);
     let repository = stored.open().await.unwrap();
-    failed(repository.find_point("00000000").await, &[Kind::NotFound], &["00000000"]);
+    failed(
+        repository.find_point("00000000").await,
+        &[Kind::NotFound],
+        &["00000000"],
+    );
     let unknown = PointId::from_bytes([0; 32]);
     failed(repository.point(unknown).await, &[Kind::NotFound], &[]);
-    failed(repository.forget(&[unknown], "test").await, &[Kind::NotFound], &[]);
-    failed(repository.read(&[unknown], "test").await, &[Kind::NotFound], &[]);
+    failed(
+        repository.forget(&[unknown], "test").await,
+        &[Kind::NotFound],
+        &[],
+    );
+    failed(
+        repository.read(&[unknown], "test").await,
+        &[Kind::NotFound],
+        &[],
+    );
     stored.is_whole().await;
 }
 
 /// An object's checksum line made anew, as whoever writes it honestly would.
 fn framed(text: &str) -> Vec<u8> {
-    format!("{text}\nblake3 {}\n", blake3::hash(text.as_bytes()).to_hex()).into_bytes()
+    format!(
+        "{text}\nblake3 {}\n",
+        blake3::hash(text.as_bytes()).to_hex()
+    )
+    .into_bytes()
 }
 
 #[tokio::test]
@@ -145,8 +171,16 @@ async fn what_a_newer_version_made_is_refused_by_name() {
         assert!(json.contains(old), "{old} is not in {json}");
         let newer = framed(&json.replacen(old, new, 1));
         stored.overlay.replace(&location, newer).await;
-        failed(stored.open().await, &[Kind::Unsupported], &[name, "newer version"]);
-        failed(verify_keyless(&stored.target()).await, &[Kind::Unsupported], &[name]);
+        failed(
+            stored.open().await,
+            &[Kind::Unsupported],
+            &[name, "newer version"],
+        );
+        failed(
+            verify_keyless(&stored.target()).await,
+            &[Kind::Unsupported],
+            &[name],
+        );
     }
     // What is no parameter that anybody could have chosen.
     for (old, new) in [
@@ -155,12 +189,45 @@ async fn what_a_newer_version_made_is_refused_by_name() {
         ("\"level\": 1", "\"level\": 99"),
     ] {
         assert!(json.contains(old), "{old} is not in {json}");
-        stored.overlay.replace(&location, framed(&json.replacen(old, new, 1))).await;
-        failed(stored.open().await, &[Kind::Invalid, Kind::Corrupt, Kind::Unsupported], &[]);
+        stored
+            .overlay
+            .replace(&location, framed(&json.replacen(old, new, 1)))
+            .await;
+        failed(
+            stored.open().await,
+            &[Kind::Invalid, Kind::Corrupt, Kind::Unsupported],
+            &[],
+        );
     }
     // What could have been chosen, but was not: the log vouches for what was.
     let other = json.replacen("\"pack_size\": 1048576", "\"pack_size\": 2097152", 1);
     stored.overlay.replace(&location, framed(&other)).await;
+    failed(stored.open().await, &[Kind::Corrupt], &["raksha.json"]);
+    stored.overlay.repair();
+    stored.is_whole().await;
+}
+
+#[tokio::test]
+async fn changed_parameters_are_noticed_behind_a_checkpoint_too() {
+    let stored = Stored::new(&mut Random::announced("bad input")).await;
+    let repository = stored.open().await.unwrap();
+    for n in 0..64 {
+        repository
+            .hold(stored.points[0].0, n % 2 == 0, "test")
+            .await
+            .unwrap();
+    }
+    assert!(
+        !stored.of("checkpoint/").await.is_empty(),
+        "there should be one by now"
+    );
+    let (location, bytes) = stored.of("raksha.json").await.remove(0);
+    let text = String::from_utf8(bytes).unwrap();
+    let json = &text[..text.rfind("\nblake3 ").unwrap()];
+    // Whoever can write to the target could have the next backups stored unsealed.
+    let unsealed = json.replacen("\"aes-256-gcm\"", "\"none\"", 1);
+    assert_ne!(unsealed, json);
+    stored.overlay.replace(&location, framed(&unsealed)).await;
     failed(stored.open().await, &[Kind::Corrupt], &["raksha.json"]);
     stored.overlay.repair();
     stored.is_whole().await;
@@ -200,7 +267,10 @@ async fn damage_to_what_opening_needs_is_named() {
     needed.extend(stored.of("index/").await);
     // The first entry, one in the middle: all are read where there is no checkpoint.
     let log = stored.of("log/").await;
-    assert!(stored.of("checkpoint/").await.is_empty(), "so far there should be none");
+    assert!(
+        stored.of("checkpoint/").await.is_empty(),
+        "so far there should be none"
+    );
     needed.extend([log[0].clone(), log[5].clone()]);
     for (location, bytes) in &needed {
         for harm in HARMS {
@@ -244,7 +314,10 @@ async fn damage_to_what_is_stored_is_named_by_all_who_meet_it() {
                 stored.harm(&location, &bytes, harm).await;
                 let repository = stored.open().await.unwrap();
                 let keyless = verify_keyless(&stored.target()).await.unwrap();
-                assert!(keyless.damage.iter().any(|d| d.object == location.as_ref()), "{harm:?}: {keyless:?}");
+                assert!(
+                    keyless.damage.iter().any(|d| d.object == location.as_ref()),
+                    "{harm:?}: {keyless:?}"
+                );
                 let deep = repository.verify(&VerifyOptions::default()).await.unwrap();
                 let named = deep.damage.iter().find(|d| d.object == location.as_ref());
                 assert!(named.is_some(), "{location} {harm:?}: {:?}", deep.damage);
@@ -254,16 +327,27 @@ async fn damage_to_what_is_stored_is_named_by_all_who_meet_it() {
                 let mut hurt = Vec::new();
                 for (id, bytes) in &stored.points {
                     match restore(&repository, *id).await {
-                        Ok(back) => assert!(back.as_ref() == Some(bytes), "{location} {harm:?}: other bytes came back"),
+                        Ok(back) => assert!(
+                            back.as_ref() == Some(bytes),
+                            "{location} {harm:?}: other bytes came back"
+                        ),
                         Err(error) => {
                             hurt.push(*id);
                             failed(Err::<(), _>(error), &DAMAGED, &[name]);
                         }
                     }
                 }
-                let told: Vec<PointId> = deep.damage.iter().flat_map(|d| &d.hurts).map(|h| h.point).collect();
+                let told: Vec<PointId> = deep
+                    .damage
+                    .iter()
+                    .flat_map(|d| &d.hurts)
+                    .map(|h| h.point)
+                    .collect();
                 for id in &hurt {
-                    assert!(told.contains(id), "{location} {harm:?}: {id} is hurt, and verify tells of {told:?}");
+                    assert!(
+                        told.contains(id),
+                        "{location} {harm:?}: {id} is hurt, and verify tells of {told:?}"
+                    );
                 }
                 if prefix == "points/" {
                     assert_eq!(hurt.len(), 1, "{location} {harm:?}");
@@ -289,7 +373,11 @@ async fn collecting_gives_nothing_up_while_something_is_damaged() {
             // Everything is rewritten that can be.
             how.rewrite_below = 1.0;
             if let Err(error) = stored.open().await.unwrap().collect(&how).await {
-                failed(Err::<(), _>(error), &DAMAGED, &[location.filename().unwrap()]);
+                failed(
+                    Err::<(), _>(error),
+                    &DAMAGED,
+                    &[location.filename().unwrap()],
+                );
             }
             stored.overlay.repair();
             let after = stored.of("packs/").await;
@@ -305,7 +393,10 @@ async fn a_backup_goes_on_beside_damage() {
     let mut stored = Stored::new(random).await;
     let (last, mut disk) = stored.points.last().unwrap().clone();
     let point = stored.of("points/").await;
-    let (location, bytes) = point.iter().find(|(l, _)| l.as_ref().ends_with(&last.to_string())).unwrap();
+    let (location, bytes) = point
+        .iter()
+        .find(|(l, _)| l.as_ref().ends_with(&last.to_string()))
+        .unwrap();
     // A point that cannot be read must not stand in the way of the next one.
     for harm in HARMS {
         stored.harm(location, bytes, harm).await;
@@ -313,10 +404,19 @@ async fn a_backup_goes_on_beside_damage() {
         disk[70_000..71_000].copy_from_slice(&random.bytes(1000));
         let id = back_up(&repository, "disk", &disk).await.unwrap();
         let back = restore(&repository, id).await.unwrap();
-        assert!(back.as_ref() == Some(&disk), "{harm:?}: the new point came back different");
+        assert!(
+            back.as_ref() == Some(&disk),
+            "{harm:?}: the new point came back different"
+        );
         stored.points.push((id, disk.clone()));
         stored.overlay.repair();
-        stored.open().await.unwrap().forget(&[id], "test").await.unwrap();
+        stored
+            .open()
+            .await
+            .unwrap()
+            .forget(&[id], "test")
+            .await
+            .unwrap();
         stored.points.pop();
     }
     stored.is_whole().await;
@@ -349,11 +449,17 @@ async fn a_target_that_is_full_or_read_only_fails_a_backup_and_harms_nothing() {
                 Err(e) => drop(failed(Err::<(), _>(e), &[kind], &["object", "target"])),
             }
             let listed = repository.points().await.unwrap().len();
-            assert_eq!(listed, stored.points.len(), "after {more} writes: half a backup is no point");
+            assert_eq!(
+                listed,
+                stored.points.len(),
+                "after {more} writes: half a backup is no point"
+            );
         }
         stored.is_whole().await;
         let disk = random.bytes(100_000);
-        let id = back_up(&stored.open().await.unwrap(), "disk", &disk).await.unwrap();
+        let id = back_up(&stored.open().await.unwrap(), "disk", &disk)
+            .await
+            .unwrap();
         stored.points.push((id, disk));
     }
     // Deleting is refused as well: then nothing was lost either.
@@ -361,7 +467,9 @@ async fn a_target_that_is_full_or_read_only_fails_a_backup_and_harms_nothing() {
     let (first, _) = stored.points.remove(0);
     repository.forget(&[first], "test").await.unwrap();
     for more in 0..12 {
-        stored.overlay.refuse_writes(io::ErrorKind::PermissionDenied, more);
+        stored
+            .overlay
+            .refuse_writes(io::ErrorKind::PermissionDenied, more);
         if let Err(e) = repository.collect(&CollectOptions::default()).await {
             failed(Err::<(), _>(e), &[Kind::Denied], &["object"]);
         }
@@ -385,7 +493,10 @@ impl DiskReader for Bad {
     }
 
     async fn extents(&self, range: Range<u64>) -> Result<Vec<Extent>> {
-        Ok(vec![Extent { range, kind: ExtentKind::Data }])
+        Ok(vec![Extent {
+            range,
+            kind: ExtentKind::Data,
+        }])
     }
 
     async fn read_at(&self, offset: u64, mut buffer: BytesMut) -> Result<BytesMut> {
@@ -405,9 +516,17 @@ async fn a_disk_that_cannot_be_read_or_shrinks_makes_no_point() {
     let repository = stored.open().await.unwrap();
     for bad in [0, 1, 1_500_000, (4 << 20) - 1] {
         for kind in [io::ErrorKind::Other, io::ErrorKind::UnexpectedEof] {
-            let disk = Bad { size: 4 << 20, bad, kind };
+            let disk = Bad {
+                size: 4 << 20,
+                bad,
+                kind,
+            };
             let done = back_up_disk(&repository, "bad", &disk).await;
-            failed(done, &[Kind::Unavailable, Kind::Corrupt], &["disk offset", "bad"]);
+            failed(
+                done,
+                &[Kind::Unavailable, Kind::Corrupt],
+                &["disk offset", "bad"],
+            );
         }
     }
 
@@ -435,18 +554,30 @@ async fn disks_of_every_odd_size_come_back() {
     let repository = stored.open().await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let powers = [9, 12, 16, 18, 20, 21].map(|n| 1usize << n);
-    let around = powers.into_iter().flat_map(|size| [size - 1, size, size + 1]);
+    let around = powers
+        .into_iter()
+        .flat_map(|size| [size - 1, size, size + 1]);
     for size in [0, 1, 2, 511].into_iter().chain(around) {
         for zero in [false, true] {
-            let bytes = if zero { vec![0; size] } else { random.bytes(size) };
+            let bytes = if zero {
+                vec![0; size]
+            } else {
+                random.bytes(size)
+            };
             let path = folder.path().join(format!("{size}-{zero}.raw"));
             std::fs::write(&path, &bytes).unwrap();
             let reader = FileReader::open(&path, Env::system()).await.unwrap();
             let id = back_up_disk(&repository, "odd", &reader).await.unwrap();
-            assert_eq!(repository.point(id).await.unwrap().disks[0].root.size, size as u64);
+            assert_eq!(
+                repository.point(id).await.unwrap().disks[0].root.size,
+                size as u64
+            );
             let back = export(&repository, id, &folder.path().join("back"), true).await;
             back.unwrap();
-            assert!(std::fs::read(folder.path().join("back")).unwrap() == bytes, "{size} bytes came back different");
+            assert!(
+                std::fs::read(folder.path().join("back")).unwrap() == bytes,
+                "{size} bytes came back different"
+            );
             stored.points.push((id, bytes));
         }
     }
@@ -454,11 +585,18 @@ async fn disks_of_every_odd_size_come_back() {
 }
 
 /// Writes the only disk of a point to a file.
-async fn export(repository: &Repository, id: PointId, path: &std::path::Path, overwrite: bool) -> Result<()> {
+async fn export(
+    repository: &Repository,
+    id: PointId,
+    path: &std::path::Path,
+    overwrite: bool,
+) -> Result<()> {
     let point = repository.point(id).await?;
     let only = disk::pick(&point, None)?;
     let writer = FileWriter::create(path, only.root.size, overwrite, Env::system()).await?;
-    disk::restore(repository, id, &only.disk, &writer, DiskOptions::default()).await.map(drop)
+    disk::restore(repository, id, &only.disk, &writer, DiskOptions::default())
+        .await
+        .map(drop)
 }
 
 #[tokio::test]
@@ -470,9 +608,17 @@ async fn what_is_there_stays_and_half_a_restore_has_no_name() {
     let (id, bytes) = &stored.points[1];
 
     std::fs::write(&path, "precious").unwrap();
-    failed(export(&repository, *id, &path, false).await, &[Kind::AlreadyExists], &["disk.raw"]);
+    failed(
+        export(&repository, *id, &path, false).await,
+        &[Kind::AlreadyExists],
+        &["disk.raw"],
+    );
     assert_eq!(std::fs::read(&path).unwrap(), b"precious");
-    failed(export(&repository, *id, folder.path(), true).await, &[Kind::Invalid], &[]);
+    failed(
+        export(&repository, *id, folder.path(), true).await,
+        &[Kind::Invalid],
+        &[],
+    );
 
     // The last pack of data is damaged: it fails in the middle, whether something is there or not.
     let packs = stored.of("packs/").await;
@@ -484,7 +630,10 @@ async fn what_is_there_stays_and_half_a_restore_has_no_name() {
         }
         let done = export(&repository, *id, &path, true).await;
         failed(done, &DAMAGED, &[pack.filename().unwrap(), &id.to_string()]);
-        let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let left: Vec<_> = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
         match there {
             true => assert_eq!(std::fs::read(&path).unwrap(), b"precious"),
             false => assert_eq!(left.len(), 0, "{left:?} was left"),
@@ -503,17 +652,29 @@ async fn a_fenced_session_commits_nothing() {
     let (last, _) = stored.points.last().unwrap();
     let point = repository.point(*last).await.unwrap();
     let writer = repository.write(&[*last], "slow").await.unwrap();
-    repository.fence(writer.session(), "operator").await.unwrap();
+    repository
+        .fence(writer.session(), "operator")
+        .await
+        .unwrap();
     let again = RecoveryPoint {
-        summary: PointSummary { name: "again".into(), ..point.summary },
+        summary: PointSummary {
+            name: "again".into(),
+            ..point.summary
+        },
         ..point
     };
     let error = failed(writer.commit(&again).await, &[Kind::Fenced], &[]);
     assert!(!error.is_retryable(), "the same session can never succeed");
     writer.close().await.unwrap();
-    assert_eq!(repository.points().await.unwrap().len(), stored.points.len());
+    assert_eq!(
+        repository.points().await.unwrap().len(),
+        stored.points.len()
+    );
     // Nobody else is hindered, and what the fenced one left goes.
-    repository.collect(&CollectOptions::default()).await.unwrap();
+    repository
+        .collect(&CollectOptions::default())
+        .await
+        .unwrap();
     assert_eq!(stored.of("points/").await.len(), stored.points.len());
     stored.is_whole().await;
 }

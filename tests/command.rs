@@ -82,32 +82,56 @@ fn a_disk_is_backed_up_listed_compared_restored_and_forgotten() {
     let mut content = sparse_disk(&disk, 64 * MIB, &mut random);
 
     let first = raksha.ok(&["disk", "backup", &text(&disk), "--name", "web"]);
-    assert!(is_id(&first), "a backup must print the point's id alone: {first}");
+    assert!(
+        is_id(&first),
+        "a backup must print the point's id alone: {first}"
+    );
     let changed = 40 * MIB as usize;
     content[changed..changed + 10_000].copy_from_slice(&random.bytes(10_000));
     fs::write(&disk, &content).unwrap();
     let second = raksha.json(&["disk", "backup", &text(&disk), "--name", "web"]);
-    let expected = ["logical_bytes", "new_bytes", "point", "read_bytes", "seconds", "stored_bytes"];
+    let expected = [
+        "logical_bytes",
+        "new_bytes",
+        "point",
+        "read_bytes",
+        "seconds",
+        "stored_bytes",
+    ];
     assert_eq!(keys(&second), expected);
     assert_eq!(second["logical_bytes"], 64 * MIB);
     let new = second["new_bytes"].as_u64().unwrap();
-    assert!((10_000..MIB).contains(&new), "10000 bytes changed, {new} were new");
+    assert!(
+        (10_000..MIB).contains(&new),
+        "10000 bytes changed, {new} were new"
+    );
     let second = second["point"].as_str().unwrap().to_owned();
 
     let points = raksha.json(&["points"]);
-    let listed: Vec<&str> = points.as_array().unwrap().iter().map(|p| p["id"].as_str().unwrap()).collect();
+    let listed: Vec<&str> = points
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|p| p["id"].as_str().unwrap())
+        .collect();
     assert_eq!(listed, [first.as_str(), second.as_str()]);
     assert_eq!(points[0]["summary"]["name"], "web");
     let table = raksha.ok(&["points"]);
     assert_eq!(table.lines().count(), 3, "{table}");
-    assert!(table.contains(&first[..12]) && table.contains(&second[..12]), "{table}");
+    assert!(
+        table.contains(&first[..12]) && table.contains(&second[..12]),
+        "{table}"
+    );
 
     let diff = raksha.json(&["disk", "diff", &first[..12], &second[..12]]);
     let ranges = diff.as_array().unwrap();
     assert!(!ranges.is_empty());
     let (mut bytes, mut inside) = (0, 0);
     for range in ranges {
-        let (offset, length) = (range["offset"].as_u64().unwrap(), range["length"].as_u64().unwrap());
+        let (offset, length) = (
+            range["offset"].as_u64().unwrap(),
+            range["length"].as_u64().unwrap(),
+        );
         bytes += length;
         let from = offset.max(changed as u64);
         let to = (offset + length).min(changed as u64 + 10_000);
@@ -118,13 +142,26 @@ fn a_disk_is_backed_up_listed_compared_restored_and_forgotten() {
 
     let out = place.path("out.raw");
     raksha.ok(&["disk", "restore", &second, &text(&out)]);
-    assert!(fs::read(&out).unwrap() == content, "the disk came back different");
+    assert!(
+        fs::read(&out).unwrap() == content,
+        "the disk came back different"
+    );
     let allocated = out.metadata().unwrap().blocks() * 512;
-    assert!(allocated < 4 * MIB, "{allocated} bytes are allocated for some 800 KB of data");
+    assert!(
+        allocated < 4 * MIB,
+        "{allocated} bytes are allocated for some 800 KB of data"
+    );
     fs::write(&out, b"precious").unwrap();
     let refused = raksha.fails(&["disk", "restore", &first, &text(&out), "-q"]);
-    assert!(refused.contains("out.raw") && refused.contains("exists"), "{refused}");
-    assert_eq!(fs::read(&out).unwrap(), b"precious", "a refusal must change nothing");
+    assert!(
+        refused.contains("out.raw") && refused.contains("exists"),
+        "{refused}"
+    );
+    assert_eq!(
+        fs::read(&out).unwrap(),
+        b"precious",
+        "a refusal must change nothing"
+    );
     raksha.ok(&["disk", "restore", &first, &text(&out), "--force"]);
     assert_eq!(out.metadata().unwrap().len(), 64 * MIB);
     assert!(!place.path("out.raw.partial").exists());
@@ -144,7 +181,10 @@ fn a_disk_is_backed_up_listed_compared_restored_and_forgotten() {
         assert!(keys(&collected).contains(&key), "{collected}");
     }
     raksha.ok(&["disk", "restore", &second, &text(&out), "--force"]);
-    assert!(fs::read(&out).unwrap() == content, "collecting harmed another point");
+    assert!(
+        fs::read(&out).unwrap() == content,
+        "collecting harmed another point"
+    );
     raksha.ok(&["verify"]);
 }
 
@@ -157,11 +197,20 @@ fn damage_is_found_without_the_key_and_named() {
     let keyless = Program::find(Build::Newest)
         .at_home(place.folder.path())
         .with("RAKSHA_TARGET", place.path("target"));
-    assert_eq!(keyless.json(&["verify", "--keyless"])["damage"], Value::Array(Vec::new()));
+    assert_eq!(
+        keyless.json(&["verify", "--keyless"])["damage"],
+        Value::Array(Vec::new())
+    );
     let no_key = keyless.fails(&["points"]);
-    assert!(no_key.contains("RAKSHA_PASSPHRASE") || no_key.contains("--passphrase-file"), "{no_key}");
+    assert!(
+        no_key.contains("RAKSHA_PASSPHRASE") || no_key.contains("--passphrase-file"),
+        "{no_key}"
+    );
 
-    let pack = files(&place.path("target/packs")).into_iter().max_by_key(|f| f.metadata().unwrap().len()).unwrap();
+    let pack = files(&place.path("target/packs"))
+        .into_iter()
+        .max_by_key(|f| f.metadata().unwrap().len())
+        .unwrap();
     let mut bytes = fs::read(&pack).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
@@ -181,7 +230,9 @@ fn keys_open_and_never_show() {
     let place = Place::new();
     let secret = "a phrase that nobody must ever see";
     let file = place.file("passphrase", format!("{secret}\nsecond line\n").as_bytes());
-    let added = place.raksha.json(&["key", "add", "anna", "--new-passphrase-file", &file]);
+    let added = place
+        .raksha
+        .json(&["key", "add", "anna", "--new-passphrase-file", &file]);
     assert_eq!(added["added"], "anna");
     let slots = place.raksha.json(&["key", "list"]);
     assert_eq!(slots.as_array().unwrap().len(), 2);
@@ -193,11 +244,21 @@ fn keys_open_and_never_show() {
     let by_variable = anna.clone().with("RAKSHA_PASSPHRASE", secret);
     by_file.ok(&["points"]);
     by_variable.ok(&["points"]);
-    let wrong = anna.clone().with("RAKSHA_PASSPHRASE", "another phrase, the wrong one");
+    let wrong = anna
+        .clone()
+        .with("RAKSHA_PASSPHRASE", "another phrase, the wrong one");
     let refused = wrong.fails(&["points"]);
-    assert!(refused.contains("passphrase") && refused.contains("slots"), "{refused}");
-    assert!(!refused.contains("another phrase"), "a secret was printed: {refused}");
-    let missing = anna.with("RAKSHA_PASSPHRASE_FILE", place.path("nowhere")).fails(&["points"]);
+    assert!(
+        refused.contains("passphrase") && refused.contains("slots"),
+        "{refused}"
+    );
+    assert!(
+        !refused.contains("another phrase"),
+        "a secret was printed: {refused}"
+    );
+    let missing = anna
+        .with("RAKSHA_PASSPHRASE_FILE", place.path("nowhere"))
+        .fails(&["points"]);
     assert!(missing.contains("nowhere"), "{missing}");
 
     // The slot that was there first can go once another opens the repository; the last one cannot.
@@ -207,8 +268,15 @@ fn keys_open_and_never_show() {
     let last = by_file.fails(&["key", "remove", "anna"]);
     assert!(last.contains("anna"), "{last}");
     by_file.ok(&["points"]);
-    for said in [by_file.call(&["stats"]), by_file.call(&["key", "list"]), by_variable.call(&["verify"])] {
-        assert!(!said.out.contains(secret) && !said.err.contains(secret), "a secret was printed");
+    for said in [
+        by_file.call(&["stats"]),
+        by_file.call(&["key", "list"]),
+        by_variable.call(&["verify"]),
+    ] {
+        assert!(
+            !said.out.contains(secret) && !said.err.contains(secret),
+            "a secret was printed"
+        );
     }
 }
 
@@ -234,7 +302,14 @@ fn wrong_usage_is_told_from_failure() {
     let nowhere = raksha.clone().with("RAKSHA_TARGET", place.path("empty"));
     fs::create_dir(place.path("empty")).unwrap();
     assert!(nowhere.fails(&["points"]).contains("raksha.json"));
-    let no_disk = raksha.fails(&["disk", "backup", &text(&place.path("absent")), "--name", "x", "-q"]);
+    let no_disk = raksha.fails(&[
+        "disk",
+        "backup",
+        &text(&place.path("absent")),
+        "--name",
+        "x",
+        "-q",
+    ]);
     assert!(no_disk.contains("absent"), "{no_disk}");
     let no_point = raksha.fails(&["forget", "0123456789ab"]);
     assert!(no_point.contains("0123456789ab"), "{no_point}");
@@ -304,7 +379,9 @@ async fn disks(cloud: &LocalCloud) -> BTreeMap<(String, usize), PathBuf> {
 
 async fn contents(cloud: &LocalCloud) -> BTreeMap<(String, usize), Vec<u8>> {
     let disks = disks(cloud).await.into_iter();
-    disks.map(|(key, path)| (key, fs::read(path).unwrap())).collect()
+    disks
+        .map(|(key, path)| (key, fs::read(path).unwrap()))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -318,12 +395,20 @@ async fn two_servers_are_protected_and_brought_back() {
     let graph = raksha.json(&["discover"]);
     assert_eq!(graph["servers"].as_array().unwrap().len(), 2);
     let table = raksha.ok(&["discover", "web"]);
-    assert!(table.contains("10.0.0.5") && !table.contains("10.0.0.6"), "{table}");
+    assert!(
+        table.contains("10.0.0.5") && !table.contains("10.0.0.6"),
+        "{table}"
+    );
 
-    let job = raksha.ok(&["job", "create", "nightly", "--server", "web", "--server", "db"]);
+    let job = raksha.ok(&[
+        "job", "create", "nightly", "--server", "web", "--server", "db",
+    ]);
     assert!(is_id(&job), "{job}");
     assert_eq!(raksha.json(&["job", "list"])[0]["name"], "nightly");
-    assert_eq!(raksha.json(&["job", "show", "nightly"])["job"]["id"], job.as_str());
+    assert_eq!(
+        raksha.json(&["job", "show", "nightly"])["job"]["id"],
+        job.as_str()
+    );
     let taken = raksha.fails(&["job", "create", "nightly", "--server", "web"]);
     assert!(taken.contains("nightly"), "{taken}");
 
@@ -339,27 +424,49 @@ async fn two_servers_are_protected_and_brought_back() {
         assert!(keys(&report).contains(&key), "{report}");
     }
     let new = report["counts"]["new_bytes"].as_u64().unwrap();
-    assert!((100_000..2 * MIB).contains(&new), "100000 bytes changed, {new} were new");
+    assert!(
+        (100_000..2 * MIB).contains(&new),
+        "100000 bytes changed, {new} were new"
+    );
     let second = report["run"].as_str().unwrap().to_owned();
     assert_ne!(first, second);
     assert_eq!(raksha.json(&["run", "list"]).as_array().unwrap().len(), 2);
     let shown = raksha.json(&["run", "show", &second]);
     assert_eq!(shown["disks"].as_array().unwrap().len(), 4);
-    assert_eq!(raksha.json(&["job", "show", "nightly"])["runs"].as_array().unwrap().len(), 2);
+    assert_eq!(
+        raksha.json(&["job", "show", "nightly"])["runs"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
     let is = contents(&here).await;
 
     // What is where it was is in the way of nothing, and a plan changes nothing.
-    let there = LocalCloud::create(place.path("there"), Env::system()).await.unwrap();
+    let there = LocalCloud::create(place.path("there"), Env::system())
+        .await
+        .unwrap();
     let into = format!("local:{}", place.path("there").display());
     let elsewhere = raksha.clone().with("RAKSHA_CLOUD", &into);
     let plan = elsewhere.json(&["restore", &first, "--plan"]);
     assert!(plan["steps"].as_array().unwrap().len() >= 7, "{plan}");
-    assert!(there.graph().await.unwrap().servers.is_empty(), "a plan must change nothing");
+    assert!(
+        there.graph().await.unwrap().servers.is_empty(),
+        "a plan must change nothing"
+    );
     let restored = elsewhere.ok(&["restore", &first]);
     assert!(is_id(&restored), "{restored}");
-    assert!(contents(&there).await == was, "the first run came back different");
+    assert!(
+        contents(&there).await == was,
+        "the first run came back different"
+    );
     let graph = there.graph().await.unwrap();
-    let addresses: Vec<_> = graph.ports.iter().flat_map(|p| &p.fixed_ips).map(|ip| ip.address.as_str()).collect();
+    let addresses: Vec<_> = graph
+        .ports
+        .iter()
+        .flat_map(|p| &p.fixed_ips)
+        .map(|ip| ip.address.as_str())
+        .collect();
     assert_eq!(addresses.len(), 2);
     assert!(addresses.contains(&"10.0.0.5") && addresses.contains(&"10.0.0.6"));
 
@@ -369,13 +476,22 @@ async fn two_servers_are_protected_and_brought_back() {
             fs::remove_file(file).unwrap();
         }
     }
-    assert_eq!(raksha.json(&["run", "list"]), Value::Array(Vec::new()), "the jobs must be gone now");
-    let again = LocalCloud::create(place.path("again"), Env::system()).await.unwrap();
+    assert_eq!(
+        raksha.json(&["run", "list"]),
+        Value::Array(Vec::new()),
+        "the jobs must be gone now"
+    );
+    let again = LocalCloud::create(place.path("again"), Env::system())
+        .await
+        .unwrap();
     let into = format!("local:{}", place.path("again").display());
     let point = report["point"].as_str().unwrap();
     let report = elsewhere.json(&["restore", &point[..16], "--into", &into]);
     assert_eq!(report["point"], point);
-    assert!(contents(&again).await == is, "the point came back different");
+    assert!(
+        contents(&again).await == is,
+        "the point came back different"
+    );
     raksha.ok(&["verify"]);
 }
 
@@ -396,8 +512,14 @@ fn kill_when(raksha: &Program, arguments: &[&str], seen: impl Fn() -> bool) {
     let began = Instant::now();
     while !seen() {
         let ended = child.try_wait().unwrap();
-        assert!(ended.is_none(), "raksha {arguments:?} ended ({ended:?}) before it could be killed");
-        assert!(began.elapsed() < Duration::from_secs(120), "raksha {arguments:?} gets nowhere");
+        assert!(
+            ended.is_none(),
+            "raksha {arguments:?} ended ({ended:?}) before it could be killed"
+        );
+        assert!(
+            began.elapsed() < Duration::from_secs(120),
+            "raksha {arguments:?} gets nowhere"
+        );
         std::thread::sleep(Duration::from_millis(1));
     }
     // SIGKILL: nothing of the process runs after it.
@@ -417,15 +539,24 @@ async fn published(place: &Place) -> u64 {
             continue;
         }
         let location = object_store::path::Path::from(text(name));
-        memory.put(&location, fs::read(&file).unwrap().into()).await.unwrap();
+        memory
+            .put(&location, fs::read(&file).unwrap().into())
+            .await
+            .unwrap();
     }
     let key = Secret::key_file(&fs::read(place.path("key")).unwrap());
     let target = Target::new(Arc::new(memory));
-    let repository = Repository::open(target, &key, EngineOptions::default()).await.unwrap();
+    let repository = Repository::open(target, &key, EngineOptions::default())
+        .await
+        .unwrap();
     let mut bytes = 0;
     for happened in repository.history(0, 10_000).await.unwrap() {
         if let Action::PacksAdded { packs, .. } = happened.action {
-            bytes += packs.iter().filter(|p| p.role == Role::Data).map(|p| p.bytes).sum::<u64>();
+            bytes += packs
+                .iter()
+                .filter(|p| p.role == Role::Data)
+                .map(|p| p.bytes)
+                .sum::<u64>();
         }
     }
     bytes
@@ -443,8 +574,16 @@ async fn a_killed_backup_goes_on_where_it_was() {
     let backup = ["disk", "backup", disk.as_str(), "--name", "big"];
     let (index, points) = (place.path("target/index"), place.path("target/points"));
     kill_when(raksha, &backup, || whole(&index) >= 1);
-    assert_eq!(whole(&points), 0, "the backup was over before it was killed");
-    assert_eq!(raksha.json(&["points"]), Value::Array(Vec::new()), "half a backup is no point");
+    assert_eq!(
+        whole(&points),
+        0,
+        "the backup was over before it was killed"
+    );
+    assert_eq!(
+        raksha.json(&["points"]),
+        Value::Array(Vec::new()),
+        "half a backup is no point"
+    );
     let before = published(&place).await;
     assert!(before > 0, "nothing was published");
 
@@ -458,32 +597,70 @@ async fn a_killed_backup_goes_on_where_it_was() {
     );
     // Packs have directories and records have tags, some hundredths of their size.
     let together = new + before;
-    assert!(together >= SIZE, "{new} new + {before} known are less than the disk has");
-    assert!(together <= SIZE + SIZE / 50, "{new} new + {before} known: what was published was stored again");
+    assert!(
+        together >= SIZE,
+        "{new} new + {before} known are less than the disk has"
+    );
+    assert!(
+        together <= SIZE + SIZE / 50,
+        "{new} new + {before} known: what was published was stored again"
+    );
 
     let out = place.path("out.raw");
-    raksha.ok(&["disk", "restore", second["point"].as_str().unwrap(), &text(&out)]);
-    assert!(fs::read(&out).unwrap() == content, "the disk came back different");
+    raksha.ok(&[
+        "disk",
+        "restore",
+        second["point"].as_str().unwrap(),
+        &text(&out),
+    ]);
+    assert!(
+        fs::read(&out).unwrap() == content,
+        "the disk came back different"
+    );
     fs::remove_file(&out).unwrap();
     // The dead session is fenced off, and what it had uploaded and not published goes.
     let collected = raksha.json(&["collect", "--fence-after", "0s"]);
-    assert_eq!(collected["fenced"].as_array().unwrap().len(), 1, "{collected}");
+    assert_eq!(
+        collected["fenced"].as_array().unwrap().len(),
+        1,
+        "{collected}"
+    );
     raksha.ok(&["verify"]);
     // A restore that is killed leaves nothing that could be taken for the disk.
-    kill_when(raksha, &["disk", "restore", second["point"].as_str().unwrap(), &text(&out)], || {
-        place.path("out.raw.partial").exists()
-    });
+    kill_when(
+        raksha,
+        &[
+            "disk",
+            "restore",
+            second["point"].as_str().unwrap(),
+            &text(&out),
+        ],
+        || place.path("out.raw.partial").exists(),
+    );
     assert!(!out.exists(), "half a disk has the name of a whole one");
-    raksha.ok(&["disk", "restore", second["point"].as_str().unwrap(), &text(&out)]);
-    assert!(fs::read(&out).unwrap() == content, "the disk came back different");
+    raksha.ok(&[
+        "disk",
+        "restore",
+        second["point"].as_str().unwrap(),
+        &text(&out),
+    ]);
+    assert!(
+        fs::read(&out).unwrap() == content,
+        "the disk came back different"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_run_is_cleaned_up_after() {
     let place = Place::new();
     let mut random = Random::announced("command");
-    let cloud = LocalCloud::create(place.path("here"), Env::system()).await.unwrap();
-    cloud.add_server(NewServer::new("web").volume("data", 200 * MIB)).await.unwrap();
+    let cloud = LocalCloud::create(place.path("here"), Env::system())
+        .await
+        .unwrap();
+    cloud
+        .add_server(NewServer::new("web").volume("data", 200 * MIB))
+        .await
+        .unwrap();
     for path in disks(&cloud).await.into_values() {
         fs::write(path, random.bytes(200 * MIB as usize)).unwrap();
     }
@@ -493,17 +670,32 @@ async fn a_killed_run_is_cleaned_up_after() {
     let snapshots = place.path("here/snapshots");
     let index = place.path("target/index");
     kill_when(&raksha, &["job", "run", "nightly"], || whole(&index) >= 1);
-    assert!(!files(&snapshots).is_empty(), "the run should have had a snapshot");
+    assert!(
+        !files(&snapshots).is_empty(),
+        "the run should have had a snapshot"
+    );
 
     let reaped = raksha.json(&["reap", "--all"]);
     assert_eq!(reaped["runs"].as_array().unwrap().len(), 1, "{reaped}");
     assert!(reaped["released"].as_u64().unwrap() >= 1, "{reaped}");
-    assert_eq!(files(&snapshots), Vec::<PathBuf>::new(), "a snapshot was left in the cloud");
+    assert_eq!(
+        files(&snapshots),
+        Vec::<PathBuf>::new(),
+        "a snapshot was left in the cloud"
+    );
     let runs = raksha.json(&["run", "list"]);
-    assert!(runs[0]["state"]["ended"]["outcome"]["failed"].is_object(), "{runs}");
+    assert!(
+        runs[0]["state"]["ended"]["outcome"]["failed"].is_object(),
+        "{runs}"
+    );
     let run = raksha.ok(&["job", "run", "nightly"]);
-    let there = LocalCloud::create(place.path("there"), Env::system()).await.unwrap();
+    let there = LocalCloud::create(place.path("there"), Env::system())
+        .await
+        .unwrap();
     let into = format!("local:{}", place.path("there").display());
     raksha.ok(&["restore", &run, "--into", &into]);
-    assert!(contents(&there).await == contents(&cloud).await, "the server came back different");
+    assert!(
+        contents(&there).await == contents(&cloud).await,
+        "the server came back different"
+    );
 }
