@@ -95,6 +95,14 @@ pub enum Verb {
         #[arg(required = true)]
         points: Vec<String>,
     },
+    /// Forbid that a point is forgotten, or allow it again
+    Hold {
+        /// Its id, or the beginning of it
+        point: String,
+        /// Allow it again
+        #[arg(long)]
+        lift: bool,
+    },
     /// Free the space that no point needs
     Collect(CollectOptions),
     /// Check that everything in the target is intact
@@ -105,8 +113,22 @@ pub enum Verb {
     },
     /// Show what the repository holds
     Stats,
+    /// Show who did what when, from the commit log
+    Log {
+        /// The number of the first entry
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+    },
+    /// End a session that is taken for dead: nothing that it does takes effect any more
+    Fence {
+        /// Its number, as `log` and `stats` show it
+        session: u64,
+    },
     /// Clean up after runs and restores that died
     Reap(ReapOptions),
+    /// Targets, without any repository
+    #[command(subcommand)]
+    Target(TargetVerb),
     /// Keys that open the repository
     #[command(subcommand)]
     Key(KeyVerb),
@@ -261,6 +283,15 @@ impl From<Part> for Scope {
     }
 }
 
+#[derive(Debug, Subcommand)]
+pub enum TargetVerb {
+    /// Try out what a target keeps of what it promises; leaves nothing behind
+    Validate {
+        /// The target: a directory, file:///directory, s3://bucket/prefix ...
+        url: String,
+    },
+}
+
 #[derive(Debug, Args)]
 pub struct CollectOptions {
     /// Change nothing, only say what would be done
@@ -269,6 +300,9 @@ pub struct CollectOptions {
     /// Retire what is not needed, but delete nothing
     #[arg(long)]
     pub no_delete: bool,
+    /// Rewrite packs of which less than this share is needed, from 0 (none) to 1
+    #[arg(long, default_value_t = 0.5)]
+    pub rewrite_below: f64,
     /// Fence off sessions that were silent for so long, such as 2h [default: 7days]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub fence_after: Option<Duration>,

@@ -16,6 +16,9 @@ use crate::args::Common;
 use crate::output::Output;
 use crate::secret;
 
+/// Races by which a target is tried before a repository is made in it. One that does not keep order is usually caught in the first five.
+const RACES: u32 = 10;
+
 /// What the command line said, and what can be opened with it.
 pub struct Context {
     pub common: Common,
@@ -53,9 +56,9 @@ impl Context {
 
     pub async fn target(&self, create: bool) -> Result<Target> {
         let options = OpenOptions::default().create(create);
-        let opened = raksha_targets::open(self.address()?, &options).await?;
-        let log = opened.log()?;
-        Ok(Target::with_catalog(opened.objects, log))
+        raksha_targets::open(self.address()?, &options)
+            .await?
+            .repository()
     }
 
     fn engine(&self) -> Result<EngineOptions> {
@@ -71,7 +74,18 @@ impl Context {
 
     pub async fn create(&self, parameters: Parameters) -> Result<Repository> {
         let secret = self.secret()?;
-        let target = self.target(true).await?;
+        let opened =
+            raksha_targets::open(self.address()?, &OpenOptions::default().create(true)).await?;
+        let target = opened.repository()?;
+        // What a target declares is one thing, what it does under racing writers another.
+        if !raksha_targets::creates_atomically(&opened, &Env::system(), RACES).await? {
+            return Err(Error::new(
+                Kind::Unsupported,
+                "create repository",
+                "of writers that race for a name in this target, not exactly one wins: it cannot hold the commit log; `raksha target validate` tells more",
+            )
+            .with("target", &opened.description));
+        }
         Repository::create(target, parameters, &secret, self.engine()?).await
     }
 

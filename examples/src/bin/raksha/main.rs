@@ -8,6 +8,7 @@
 mod args;
 mod context;
 mod disk;
+mod history;
 mod interrupt;
 mod job;
 mod key;
@@ -17,6 +18,7 @@ mod repository;
 mod restore;
 mod run;
 mod secret;
+mod target;
 
 use std::process::ExitCode;
 
@@ -47,6 +49,10 @@ async fn carry_out(context: Context, verb: Verb) -> Result<()> {
         Verb::Restore(options) => restore::carry_out(&context, options).await,
         Verb::Points => repository::points(&context).await,
         Verb::Forget { points } => repository::forget(&context, &points).await,
+        Verb::Hold { point, lift } => history::hold(&context, &point, !lift).await,
+        Verb::Log { from } => history::log(&context, from).await,
+        Verb::Fence { session } => history::fence(&context, session).await,
+        Verb::Target(verb) => target::carry_out(&context, verb).await,
         Verb::Collect(options) => repository::collect(&context, options).await,
         Verb::Verify { keyless } => repository::verify(&context, keyless).await,
         Verb::Stats => repository::stats(&context).await,

@@ -61,11 +61,15 @@ pub async fn forget(context: &Context, points: &[String]) -> Result<()> {
     for text in points {
         ids.push(context.point(&repository, text).await?);
     }
-    let who = std::env::var("USER").unwrap_or_else(|_| "raksha".to_owned());
-    repository.forget(&ids, &who).await?;
+    repository.forget(&ids, &who()).await?;
     context
         .output
         .show(&json!({ "forgotten": ids }), String::new)
+}
+
+/// Who asks, for the commit log.
+pub fn who() -> String {
+    std::env::var("USER").unwrap_or_else(|_| "raksha".to_owned())
 }
 
 /// Frees space.
@@ -73,11 +77,14 @@ pub async fn collect(context: &Context, options: args::CollectOptions) -> Result
     let args::CollectOptions {
         dry_run,
         no_delete,
+        rewrite_below,
         fence_after,
     } = options;
     let mut how = CollectOptions::default();
     how.dry_run = dry_run;
     how.delete = !no_delete;
+    how.who = who();
+    how.rewrite_below = rewrite_below;
     how.fence_after = fence_after.or(how.fence_after);
     let done = context.open().await?.collect(&how).await?;
     context.output.show(&done, || {
