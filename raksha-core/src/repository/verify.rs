@@ -162,7 +162,11 @@ async fn follow_log(
     let mut state: Option<State> = None;
     loop {
         let next = state.as_ref().map_or(0, |s| s.next);
-        let entries = target.catalog.read(next, BATCH).await?;
+        let entries = match target.catalog.read(next, BATCH).await {
+            // One is missing somewhere ahead: up to there, each by itself.
+            Err(e) if e.kind() == Kind::Corrupt => target.catalog.read(next, 1).await?,
+            entries => entries?,
+        };
         if entries.is_empty() {
             break;
         }

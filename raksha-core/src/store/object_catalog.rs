@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::{StreamExt, stream};
+use futures_util::future::try_join_all;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
 use super::{Appended, ManifestCatalog};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
-/// Entries under way at once while reading.
-const READ_AHEAD: usize = 16;
+/// Entries read at once; so many behind the end are looked for, too.
+const READ_AHEAD: u64 = 16;
 
 /// A [`ManifestCatalog`] over any object store whose [`PutMode::Create`] lets exactly one creator of a name win.
 ///
@@ -47,6 +47,22 @@ impl ObjectCatalog {
     }
 }
 
+impl ObjectCatalog {
+    /// Entry `number` was not there, and one behind it was: it may have been appended in this moment. Otherwise it is lost, and must not be
+    /// taken for the end of the log: another entry would be appended in its place.
+    async fn not_lost(&self, number: u64) -> Result<()> {
+        match self.entry(number).await? {
+            Some(_) => Ok(()),
+            None => Err(Error::new(
+                Kind::Corrupt,
+                "read log",
+                "an entry is missing, and later ones are there: restore it from elsewhere",
+            )
+            .with("object", Self::location(number))),
+        }
+    }
+}
+
 #[async_trait]
 impl ManifestCatalog for ObjectCatalog {
     async fn append(&self, number: u64, entry: Bytes) -> Result<Appended> {
@@ -65,14 +81,19 @@ impl ManifestCatalog for ObjectCatalog {
     async fn read(&self, number: u64, limit: usize) -> Result<Vec<Bytes>> {
         let last = number.saturating_add(limit as u64);
         let mut entries = Vec::new();
-        let mut fetches = stream::iter(number..last)
-            .map(|n| self.entry(n))
-            .buffered(READ_AHEAD.min(limit.max(1)));
-        while let Some(entry) = fetches.next().await {
-            match entry? {
-                Some(bytes) => entries.push(bytes),
-                None => break,
+        let mut from = number;
+        while from < last {
+            let to = last.min(from.saturating_add(READ_AHEAD));
+            let some = try_join_all((from..to).map(|n| self.entry(n))).await?;
+            let there = some.iter().take_while(|entry| entry.is_some()).count();
+            if some.iter().skip(there).any(Option::is_some) {
+                self.not_lost(from.saturating_add(there as u64)).await?;
             }
+            entries.extend(some.into_iter().take(there).flatten());
+            if from.saturating_add(there as u64) < to {
+                break;
+            }
+            from = to;
         }
         Ok(entries)
     }
