@@ -111,7 +111,10 @@ fn extents(file: &File, range: Range<u64>) -> io::Result<Vec<Extent>> {
         let (kind, end) = match seek(file, SeekFrom::Data(at)) {
             Ok(data) if data > at => (ExtentKind::Hole, data),
             Ok(_) => (ExtentKind::Data, seek(file, SeekFrom::Hole(at))?),
-            // No data from here to the end.
+            // No data from here to the end. A disk that was cut off since it was opened has nothing there either, but that is no hole.
+            Err(Errno::NXIO) if seek(file, SeekFrom::End(0))? < range.end => {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
             Err(Errno::NXIO) => (ExtentKind::Hole, range.end),
             // A device, or a file system without holes.
             Err(Errno::INVAL | Errno::OPNOTSUPP) => (ExtentKind::Data, range.end),

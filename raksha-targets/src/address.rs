@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::str::FromStr;
 
+#[cfg(any(feature = "s3", feature = "swift"))]
+use object_store::path::Path;
 use raksha_core::{Error, Kind, Result};
 use url::Url;
 
@@ -77,6 +79,29 @@ impl Address {
                 .with("option", name)
                 .with("value", value)),
         }
+    }
+
+    /// The host of the URL, which names a `what`, and the path below it as a prefix.
+    #[cfg(any(feature = "s3", feature = "swift"))]
+    pub(crate) fn host_and_prefix(&self, what: &str) -> Result<(String, Path)> {
+        let scheme = &self.scheme;
+        let url = self.url.as_ref();
+        let host = url.and_then(Url::host_str).filter(|host| !host.is_empty());
+        let (Some(url), Some(host)) = (url, host) else {
+            let message = format!("the {what} is missing: write {scheme}://{what}/prefix");
+            return Err(invalid(message));
+        };
+        if url.port().is_some() || url.fragment().is_some() {
+            let message =
+                format!("write {scheme}://{what}/prefix; a service is named by an option");
+            return Err(invalid(message));
+        }
+        let prefix = Path::from_url_path(url.path()).map_err(|e| {
+            invalid("this cannot be a prefix")
+                .with("prefix", url.path())
+                .caused_by(e)
+        })?;
+        Ok((host.to_owned(), prefix))
     }
 
     /// Refuses options that nobody took; `valid` are those of the scheme.

@@ -16,14 +16,23 @@
 //! ```
 
 mod address;
+#[cfg(any(feature = "s3", feature = "swift"))]
+mod ca;
+mod credentials;
 mod directory;
 mod layers;
 mod open;
+#[cfg(feature = "s3")]
+mod s3;
 #[cfg(feature = "sqlite")]
 mod sql;
+#[cfg(feature = "swift")]
+mod swift;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+mod validate;
 
+pub use credentials::Credentials;
 pub use directory::Directory;
 pub use layers::{
     GuardOptions, Guarded, Metrics, MetricsSnapshot, Observer, Operation, OperationCounts, Refusal,
@@ -32,3 +41,7 @@ pub use layers::{
 pub use open::{OpenOptions, OpenedTarget, TargetCapabilities, open};
 #[cfg(feature = "sqlite")]
 pub use sql::SqlJobs;
+pub use validate::{
+    Check, Lag, LogPlace, Outcome, Race, Speed, ValidateOptions, Validation, creates_atomically,
+    validate, validate_target,
+};

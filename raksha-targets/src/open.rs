@@ -6,11 +6,13 @@ use std::sync::Arc;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use raksha_core::env::Env;
+use raksha_core::repository::Target;
 use raksha_core::store::{ManifestCatalog, ObjectCatalog};
 use raksha_core::{Error, Kind, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::address::{Address, invalid};
+use crate::credentials::Credentials;
 use crate::directory::Directory;
 use crate::layers::{GuardOptions, Guarded, Metrics};
 
@@ -22,6 +24,8 @@ pub struct OpenOptions {
     pub create: bool,
     /// The policies around the target; what suits its scheme if not given. Limits in the address go before these.
     pub guard: Option<GuardOptions>,
+    /// What proves who asks.
+    pub credentials: Credentials,
     /// Randomness for pauses and temporary names.
     pub env: Env,
 }
@@ -41,6 +45,13 @@ impl OpenOptions {
         self
     }
 
+    /// The same with these credentials.
+    #[must_use]
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = credentials;
+        self
+    }
+
     /// The same in another world.
     #[must_use]
     pub fn env(mut self, env: Env) -> Self {
@@ -49,8 +60,8 @@ impl OpenOptions {
     }
 }
 
-/// What a target declares about itself. Probing with racing writers finds out whether that is so.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What a target declares about itself. [`validate`](crate::validate()) finds out whether that is so. The default is to declare nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TargetCapabilities {
     /// Of several creators of one name exactly one wins: then the commit log may lie in the target.
@@ -108,7 +119,16 @@ impl OpenedTarget {
         }
     }
 
-    fn guarded(
+    /// What a repository is created or opened in.
+    ///
+    /// # Errors
+    /// As [`log`](Self::log).
+    pub fn repository(&self) -> Result<Target> {
+        Ok(Target::with_catalog(Arc::clone(&self.objects), self.log()?))
+    }
+
+    /// A target of one's own: `objects` behind the policies of `guard`.
+    pub fn new(
         objects: Arc<dyn ObjectStore>,
         capabilities: TargetCapabilities,
         description: String,
@@ -135,7 +155,14 @@ impl fmt::Display for OpenedTarget {
 const OPEN: &str = "open target";
 
 /// The schemes of this build, for messages.
-const SCHEMES: &[&str] = &["file:///directory (or its plain path)", "memory:"];
+const SCHEMES: &[&str] = &[
+    "file:///directory (or its plain path)",
+    "memory:",
+    #[cfg(feature = "s3")]
+    "s3://bucket/prefix",
+    #[cfg(feature = "swift")]
+    "swift://container/prefix",
+];
 
 /// Opens the target at `address`.
 ///
@@ -143,6 +170,8 @@ const SCHEMES: &[&str] = &["file:///directory (or its plain path)", "memory:"];
 /// | --- | --- | --- |
 /// | `file:///directory` or a plain path | files in a [`Directory`] | |
 /// | `memory:` | this process's memory: new and empty each time | |
+/// | `s3://bucket/prefix` | a bucket of S3 or of what speaks like it (feature `s3`); it must exist | `endpoint` (a URL, where it is not AWS), `region`, `allow_http=true`, `virtual_host=true` (the endpoint's host contains the bucket), `ca` (a file of PEM certificates), `bulk_delete=false` |
+/// | `swift://container/prefix` | a container of OpenStack Swift or of the RADOS Gateway's Swift API (feature `swift`) | `auth` (URL of Swift's own authentication, where there is no Keystone), `allow_http=true`, `ca` |
 ///
 /// Every scheme also has the options `concurrency`, `requests_per_second` and `bytes_per_second`, as in
 /// `file:///backup?bytes_per_second=50000000`.
@@ -165,6 +194,10 @@ pub async fn open(address: &str, options: &OpenOptions) -> Result<OpenedTarget> 
     match scheme.as_str() {
         "file" => open_directory(address, guard, options).await,
         "memory" => open_memory(address, guard, options),
+        #[cfg(feature = "s3")]
+        "s3" => crate::s3::open(address, guard, options).await,
+        #[cfg(feature = "swift")]
+        "swift" => crate::swift::open(address, guard, options).await,
         _ => {
             let message = format!("there is no such scheme; there are {}", SCHEMES.join(", "));
             Err(invalid(message).with("scheme", scheme))
@@ -196,7 +229,7 @@ async fn open_directory(
         multipart: true,
     };
     let objects = Arc::new(directory);
-    Ok(OpenedTarget::guarded(
+    Ok(OpenedTarget::new(
         objects,
         capabilities,
         description,
@@ -226,7 +259,7 @@ fn open_memory(
     };
     let objects = Arc::new(InMemory::new());
     let description = "memory of this process".to_owned();
-    Ok(OpenedTarget::guarded(
+    Ok(OpenedTarget::new(
         objects,
         capabilities,
         description,
@@ -237,8 +270,8 @@ fn open_memory(
 
 #[cfg(test)]
 mod tests {
+    use object_store::ObjectStoreExt;
     use object_store::path::Path;
-    use object_store::{ObjectStore, ObjectStoreExt};
 
     use super::*;
 
@@ -292,6 +325,6 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(by_path.objects.head(&location).await.unwrap().size, 1);
-        assert!(by_path.log().is_ok());
+        assert!(by_path.repository().is_ok());
     }
 }

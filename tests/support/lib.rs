@@ -1,7 +1,13 @@
-//! What the tests of the whole share: seeded randomness, and disks in memory.
+//! What the tests of the whole share: seeded randomness, disks in memory, targets that misbehave, and the `raksha` program.
 
 mod memory_disk;
+mod overlay;
+mod program;
 mod random;
+mod world;
 
 pub use memory_disk::{MemoryDisk, MemorySink};
+pub use overlay::Overlay;
+pub use program::{Build, Program, Said};
 pub use random::Random;
+pub use world::{back_up, back_up_disk, objects, options, restore, small};

@@ -8,6 +8,7 @@
 //! Nothing here names a vendor.
 
 mod consistency;
+mod credential;
 mod discovery;
 mod disk;
 mod graph;
@@ -19,6 +20,7 @@ mod snapshot;
 mod temporary;
 
 pub use consistency::{Consistency, ConsistencyLedger, DiskConsistency};
+pub use credential::{SecretText, Token, TokenSource};
 pub use discovery::{ResourceDiscovery, Selection, ServerSelector};
 pub use disk::{DiskId, DiskReader, DiskWriter, Extent, ExtentKind};
 pub use graph::{Omission, ResourceGraph};

@@ -24,15 +24,6 @@ impl<'a> Reader<'a> {
         self.bytes.len()
     }
 
-    /// The next `n` bytes.
-    pub(crate) fn take(&mut self, n: usize) -> Result<&'a [u8]> {
-        let Some((head, tail)) = self.bytes.split_at_checked(n) else {
-            return Err(self.corrupt("it is truncated"));
-        };
-        self.bytes = tail;
-        Ok(head)
-    }
-
     /// The next `N` bytes as an array.
     pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
         let Some((head, tail)) = self.bytes.split_first_chunk::<N>() else {
@@ -52,14 +43,5 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn u64(&mut self) -> Result<u64> {
         self.array().map(u64::from_le_bytes)
-    }
-
-    /// Ends the reading: nothing may be left.
-    pub(crate) fn end(self) -> Result<()> {
-        if self.bytes.is_empty() {
-            Ok(())
-        } else {
-            Err(self.corrupt("there are bytes behind its end"))
-        }
     }
 }

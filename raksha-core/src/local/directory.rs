@@ -218,8 +218,8 @@ pub(super) fn remove_if_there(path: &Path) -> std::io::Result<()> {
     }
 }
 
-/// A file name for something with an arbitrary id: letters, digits, `-`, `_` and `.` stand for themselves, all else is
-/// written as `%` and two digits; what would grow too long is named by its hash.
+/// A file name for something with an arbitrary name: letters, digits, `-`, `_` and `.` stand for themselves but for a `.` that
+/// would hide the file, all else is written as `%` and two digits; what would grow too long is named by its hash.
 pub(super) fn file_name(parts: &[&str]) -> String {
     let mut name = String::new();
     for (i, part) in parts.iter().enumerate() {
@@ -228,6 +228,7 @@ pub(super) fn file_name(parts: &[&str]) -> String {
         }
         for byte in part.bytes() {
             match byte {
+                b'.' if name.is_empty() => name.push_str("%2e"),
                 b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
                     name.push(char::from(byte));
                 }
@@ -235,9 +236,9 @@ pub(super) fn file_name(parts: &[&str]) -> String {
             }
         }
     }
-    if name.len() > 150 {
-        let hash = blake3::hash(name.as_bytes()).to_hex();
-        return format!("%{hash}");
+    match name.len() {
+        0 => "%".to_owned(),
+        1..=150 => name,
+        _ => format!("%{}", blake3::hash(name.as_bytes()).to_hex()),
     }
-    name
 }

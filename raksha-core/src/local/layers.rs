@@ -167,7 +167,7 @@ fn find_images(directory: &Directory, disk: &DiskFile, top: PathBuf) -> Result<(
                         "the image's data is in another file, but it does not say in which";
                     named(Error::new(Kind::Invalid, "open qcow2 image", message))
                 })?;
-                layer.data = Some(directory.find_from(&folder, name)?);
+                layer.data = Some(directory.find_from(&folder, name).map_err(named)?);
             }
             if let Some(backing) = &header.backing {
                 consent(
@@ -182,7 +182,8 @@ fn find_images(directory: &Directory, disk: &DiskFile, top: PathBuf) -> Result<(
                     Some("qcow2") => DiskFormat::Qcow2,
                     other => return Err(named(unclear_format(other))),
                 };
-                next = Some((directory.find_from(&folder, &backing.file)?, format));
+                let path = directory.find_from(&folder, &backing.file).map_err(named)?;
+                next = Some((path, format));
             }
         }
         layers.push(layer);

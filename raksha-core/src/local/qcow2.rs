@@ -15,10 +15,11 @@ use bytes::BytesMut;
 use imago::file::File as Storage;
 use imago::qcow2::Qcow2;
 use imago::raw::Raw;
-use imago::{FormatAccess, Mapping};
+use imago::{FormatAccess, ShallowMapping};
 
 use super::layers::OpenLayer;
 use super::qcow2_header::Header;
+use super::qcow2_tables::Tables;
 use super::raw::{check_range, span};
 use crate::cloud::{DiskReader, Extent, ExtentKind};
 use crate::env::Env;
@@ -27,35 +28,48 @@ use crate::error::{Error, Kind, Result};
 /// Reads a qcow2 image that does not change, with the images that it builds on.
 #[derive(Debug)]
 pub(super) struct Qcow2Reader {
-    image: Arc<FormatAccess<Storage>>,
+    images: Arc<Images>,
     size: u64,
-    /// The largest cluster of any of the images. The last cluster of an image may be cut short by less than that.
-    cluster: u64,
     env: Env,
+}
+
+#[derive(Debug)]
+struct Images {
+    /// The disk's own image, which holds those that show through it.
+    top: FormatAccess<Storage>,
+    /// The tables of each, from the top down, with the file they are in; none for raw ones.
+    tables: Vec<Option<(Tables, File)>>,
 }
 
 impl Qcow2Reader {
     /// Opens the images in `layers`: the disk's own first, then what shows through it. Blocks.
     pub(super) fn open(layers: Vec<OpenLayer>, env: Env) -> Result<Self> {
-        let mut cluster = 0;
         let mut size = 0;
+        let mut tables = Vec::new();
         let mut below: Option<FormatAccess<Storage>> = None;
         for layer in layers.into_iter().rev() {
             let access = match layer {
                 OpenLayer::Raw(file) => {
-                    size = file.metadata().map_err(|e| Error::io(OPEN, e))?.len();
+                    tables.push(None);
                     contained(OPEN, || {
-                        block_on(Raw::open_image(storage(file)?, false)).map(FormatAccess::new)
+                        drive(Raw::open_image(storage(file)?, false)).map(FormatAccess::new)
                     })?
                 }
                 OpenLayer::Qcow2 { file, data } => {
                     let header = Header::read(&file)?;
-                    cluster = cluster.max(header.cluster);
+                    if header.data_file.is_some() != data.is_some()
+                        || header.backing.is_some() != below.is_some()
+                    {
+                        let message = "the image refers to other files than when it was found";
+                        return Err(Error::new(Kind::Corrupt, OPEN, message));
+                    }
                     size = header.size;
+                    let again = file.try_clone().map_err(|e| Error::io(OPEN, e))?;
+                    tables.push(Some((header.tables, again)));
                     let below = below.take();
                     contained(OPEN, || {
                         let open = Qcow2::<Storage>::open_image(storage(file)?, false);
-                        let mut image = block_on(tokio::task::unconstrained(open))?;
+                        let mut image = drive(open)?;
                         image.set_data_file(data.map(storage).transpose()?);
                         image.set_backing(below);
                         Ok(FormatAccess::new(image))
@@ -64,12 +78,11 @@ impl Qcow2Reader {
             };
             below = Some(access);
         }
-        let image =
-            below.ok_or_else(|| Error::new(Kind::Internal, OPEN, "a disk without files"))?;
+        let top = below.ok_or_else(|| Error::new(Kind::Internal, OPEN, "a disk without files"))?;
+        tables.reverse();
         Ok(Self {
-            image: Arc::new(image),
+            images: Arc::new(Images { top, tables }),
             size,
-            cluster,
             env,
         })
     }
@@ -83,15 +96,12 @@ impl DiskReader for Qcow2Reader {
 
     async fn extents(&self, range: Range<u64>) -> Result<Vec<Extent>> {
         check_range(&range, self.size)?;
-        let (image, cluster) = (Arc::clone(&self.image), self.cluster);
+        let images = Arc::clone(&self.images);
         let find = move || {
             contained("find extents of qcow2 image", || {
                 drive(async {
                     let mut extents = Vec::new();
-                    walk(&image, range, cluster, |range, kind| {
-                        add(&mut extents, range, kind)
-                    })
-                    .await?;
+                    walk(&images, range, |range, kind| add(&mut extents, range, kind)).await?;
                     Ok(extents)
                 })
             })
@@ -102,13 +112,13 @@ impl DiskReader for Qcow2Reader {
     async fn read_at(&self, offset: u64, mut buffer: BytesMut) -> Result<BytesMut> {
         let range = span(offset, buffer.len());
         check_range(&range, self.size)?;
-        let (image, cluster) = (Arc::clone(&self.image), self.cluster);
+        let images = Arc::clone(&self.images);
         let read = move || {
             contained("read qcow2 image", || {
                 drive(async {
                     // Beyond the end of a file imago reads zeroes; this finds out before it does.
-                    walk(&image, range, cluster, |_, _| {}).await?;
-                    image.read(&mut buffer[..], offset).await
+                    walk(&images, range, |_, _| {}).await?;
+                    images.top.read(&mut buffer[..], offset).await
                 })
             })
             .map(|()| buffer)
@@ -120,36 +130,16 @@ impl DiskReader for Qcow2Reader {
     }
 }
 
-/// Tells what is where in `range`, and fails where data lies beyond the end of its file.
+/// Tells what is where in `range`, and fails where data lies beyond the end of its file: there imago would read zeroes,
+/// which nobody could tell from data.
 async fn walk(
-    image: &FormatAccess<Storage>,
+    images: &Images,
     range: Range<u64>,
-    cluster: u64,
     mut tell: impl FnMut(Range<u64>, ExtentKind),
 ) -> io::Result<()> {
-    use imago::Storage as _;
     let mut at = range.start;
     while at < range.end {
-        let (mapping, length) = image.get_mapping(at, range.end - at).await?;
-        let kind = match mapping {
-            Mapping::Raw {
-                storage, offset, ..
-            } => {
-                // QEMU lets the last cluster of a file be cut short, and so do its tools: see inc_refcounts
-                // in block/qcow2-refcount.c.
-                let end = offset.saturating_add(length);
-                if end >= storage.size()?.saturating_add(cluster) {
-                    let message = format!(
-                        "data at {offset} of the file lies beyond its end: it was cut short"
-                    );
-                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
-                }
-                ExtentKind::Data
-            }
-            Mapping::Zero { .. } => ExtentKind::Hole,
-            Mapping::Special { .. } => ExtentKind::Data,
-            _ => return Err(io::ErrorKind::UnexpectedEof.into()),
-        };
+        let (kind, length) = look(images, at, range.end - at).await?;
         if length == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -158,6 +148,52 @@ async fn walk(
         at = end;
     }
     Ok(())
+}
+
+/// What is at `offset`, and for how many bytes; at most `length`.
+async fn look(images: &Images, mut offset: u64, mut length: u64) -> io::Result<(ExtentKind, u64)> {
+    use imago::Storage as _;
+    let mut image = &images.top;
+    for tables in &images.tables {
+        let (mapping, found) = image.get_shallow_mapping(offset, length).await?;
+        match mapping {
+            ShallowMapping::Raw {
+                storage, offset, ..
+            } => {
+                return if offset.saturating_add(found) > storage.size()? {
+                    let message = format!(
+                        "data at {offset} of the file lies beyond its end: it was cut short, or qemu-img convert makes it whole"
+                    );
+                    Err(io::Error::new(io::ErrorKind::UnexpectedEof, message))
+                } else {
+                    Ok((ExtentKind::Data, found))
+                };
+            }
+            ShallowMapping::Special { offset, .. } => {
+                if let Some((tables, file)) = tables {
+                    let range = offset..offset.saturating_add(found);
+                    tables
+                        .check_compressed(file, &range)
+                        .map_err(io::Error::other)?;
+                }
+                return Ok((ExtentKind::Data, found));
+            }
+            ShallowMapping::Zero { .. } => return Ok((ExtentKind::Hole, found)),
+            ShallowMapping::Indirect {
+                layer,
+                offset: there,
+                ..
+            } => {
+                (image, offset, length) = (layer, there, found);
+            }
+            // An image that is shorter than the one above it.
+            ShallowMapping::Eof { .. } => return Ok((ExtentKind::Hole, length)),
+            _ => break,
+        }
+    }
+    Err(io::Error::other(
+        "an image builds on one that was not opened",
+    ))
 }
 
 fn add(extents: &mut Vec<Extent>, range: Range<u64>, kind: ExtentKind) {

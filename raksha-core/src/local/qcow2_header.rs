@@ -1,13 +1,13 @@
 //! The header of a qcow2 image, checked before anything else looks at the image.
 //!
-//! Images come from guests and strangers. What is checked here is what a reader would otherwise have to believe: that the
-//! tables lie within the file (what lies beyond its end would read as zeroes), that they are long enough for the size (what
-//! lies beyond them would read as zeroes too), that nothing is encrypted, and which other files the image names. The
+//! Images come from guests and strangers. What is checked here is what a reader would otherwise have to believe: that
+//! nothing is encrypted, that no feature is needed that the reader does not know, that the tables are there, and which other files the image names. The
 //! format is QEMU's `docs/interop/qcow2.txt`; the limits are those of its `block/qcow2.c`.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
+use super::qcow2_tables::Tables;
 use crate::error::{Error, Kind, Result};
 
 /// "QFI" and 0xfb.
@@ -17,10 +17,6 @@ const LENGTH_OF_V2: u32 = 72;
 const LENGTH_OF_V3: u32 = 104;
 /// The longest name of another file.
 const LONGEST_NAME: u32 = 1023;
-/// The most entries that QEMU allows in the first table.
-const MOST_L1_ENTRIES: u64 = 4 << 20;
-/// Where a table lies, in an entry of the first table.
-const L1_OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
 
 const EXTENSION_END: u32 = 0;
 const EXTENSION_BACKING_FORMAT: u32 = 0xe279_2aca;
@@ -37,8 +33,8 @@ const EXTENDED_L2: u64 = 1 << 4;
 pub(super) struct Header {
     /// The size of the disk in bytes.
     pub(super) size: u64,
-    /// The size of a cluster in bytes.
-    pub(super) cluster: u64,
+    /// What leads to its clusters.
+    pub(super) tables: Tables,
     /// The image that shows through where this one has nothing.
     pub(super) backing: Option<Backing>,
     /// Whether the data is in another file and, if the header tells, in which.
@@ -95,11 +91,13 @@ impl Header {
         }
 
         let size = head.u64(24)?;
-        let l1 = L1 {
+        let tables = Tables {
+            cluster_bits,
             entries: u64::from(head.u32(36)?),
             offset: head.u64(40)?,
+            length,
         };
-        l1.check(file, length, size, cluster)?;
+        tables.check(file, size)?;
 
         // The names are all in the first cluster.
         let first = read(file, 0, cluster.min(length))?;
@@ -117,7 +115,7 @@ impl Header {
         let data_file = (features & DATA_FILE != 0).then_some(extensions.data_file);
         Ok(Self {
             size,
-            cluster,
+            tables,
             backing,
             data_file,
         })
@@ -150,48 +148,6 @@ fn check_features(features: u64) -> Result<()> {
         unknown => Err(unsupported(format!(
             "the image needs features that are not known: {unknown:#x}"
         ))),
-    }
-}
-
-/// The first table: where the second tables are.
-struct L1 {
-    entries: u64,
-    offset: u64,
-}
-
-impl L1 {
-    fn check(&self, file: &File, length: u64, size: u64, cluster: u64) -> Result<()> {
-        let Self { entries, offset } = *self;
-        // Each entry leads to a cluster of entries of 8 bytes, each of which leads to a cluster.
-        let covered_by_one = cluster * (cluster / 8);
-        if size.div_ceil(covered_by_one) > entries {
-            let message =
-                format!("its first table has {entries} entries, too few for {size} bytes");
-            return Err(corrupt(message));
-        }
-        if entries > MOST_L1_ENTRIES {
-            return Err(corrupt(format!(
-                "its first table has {entries} entries, more than are allowed"
-            )));
-        }
-        let end = offset.checked_add(entries * 8);
-        if !offset.is_multiple_of(cluster) || end.is_none_or(|end| end > length) {
-            return Err(truncated("the first table", offset));
-        }
-        let mut at = offset;
-        let end = offset + entries * 8;
-        while at < end {
-            let step = (end - at).min(1 << 20);
-            for entry in read(file, at, step)?.chunks_exact(8) {
-                let table = Fields(entry).u64(0)? & L1_OFFSET;
-                let end = table.checked_add(cluster);
-                if !table.is_multiple_of(cluster) || end.is_none_or(|end| end > length) {
-                    return Err(truncated("a second table", table));
-                }
-            }
-            at += step;
-        }
-        Ok(())
     }
 }
 
@@ -251,7 +207,7 @@ impl Fields<'_> {
     }
 }
 
-fn read(file: &File, at: u64, length: u64) -> Result<Vec<u8>> {
+pub(super) fn read(file: &File, at: u64, length: u64) -> Result<Vec<u8>> {
     let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
     let read = file.read_exact_at(&mut bytes, at);
     read.map_err(|e| Error::io(OPEN, e)).map(|()| bytes)
@@ -259,7 +215,7 @@ fn read(file: &File, at: u64, length: u64) -> Result<Vec<u8>> {
 
 const OPEN: &str = "open qcow2 image";
 
-fn corrupt(message: impl Into<String>) -> Error {
+pub(super) fn corrupt(message: impl Into<String>) -> Error {
     Error::new(Kind::Corrupt, OPEN, message)
 }
 
@@ -267,7 +223,7 @@ fn unsupported(message: impl Into<String>) -> Error {
     Error::new(Kind::Unsupported, OPEN, message)
 }
 
-fn truncated(what: &str, at: u64) -> Error {
+pub(super) fn truncated(what: &str, at: u64) -> Error {
     corrupt(format!(
         "{what} does not lie where it must, within the file: it is damaged or was cut short"
     ))

@@ -1,26 +1,25 @@
 //! Snapshots: copies of all disks of a set, taken while nobody who keeps to the lock can write.
 //!
-//! A snapshot of a disk is a folder of its own under `snapshots/`, named by its marker: the files that the disk consists
-//! of, and last of all a record that says what they are. Without the record it is no snapshot. The record holds a random
-//! mark, which is the identity that an [`Anchor`] proves.
+//! Each disk of a set becomes a folder of its own under `snapshots/`, which is a temporary of its own.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 
-use super::description::{Description, DiskFormat};
+use super::description::DiskFormat;
 use super::directory::{Directory, Hold, SNAPSHOTS, sync_directory};
+use super::hints::comparable;
 use super::layers::{self, Layer};
-use super::sparse::{self, BLOCK, CopiedBy, Stop, Stopped};
+use super::snapshot_folder::{self, CopiedLayer, Record};
+use super::sparse::{self, CopiedBy, Stop, Stopped};
 use super::{LocalCloud, add};
 use crate::cloud::{
-    Anchor, ChangeHint, Consistency, ConsistencyLedger, DiskConsistency, DiskId, HintSupport,
-    OpenedDisk, Raw, Recorder, ResourceGraph, SnapshotCapabilities, SnapshotProvider,
-    SnapshotRequest, SnapshotSet, SnapshottedDisk, Temporary,
+    Anchor, Consistency, ConsistencyLedger, DiskConsistency, DiskId, HintSupport, OpenedDisk, Raw,
+    Recorder, ResourceGraph, SnapshotCapabilities, SnapshotProvider, SnapshotRequest, SnapshotSet,
+    SnapshottedDisk, Temporary,
 };
 use crate::env::Env;
 use crate::error::{Error, Kind, Result};
@@ -28,30 +27,8 @@ use crate::time::Timestamp;
 
 /// What temporaries of this provider are called.
 const KIND: &str = "disk snapshot";
-/// The record in a snapshot's folder.
-const RECORD: &str = "snapshot.json";
-/// Bytes compared between two chances to stop.
-const COMPARE_STEP: u64 = 256 << 20;
-
-/// What a snapshot's folder holds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Record {
-    disk: DiskId,
-    size: u64,
-    /// What only this snapshot has.
-    identity: String,
-    /// The files of the disk from the top down.
-    layers: Vec<CopiedLayer>,
-}
-
-/// A file of a snapshot, by its name in the folder.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct CopiedLayer {
-    file: String,
-    format: DiskFormat,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    data: Option<String>,
-}
+/// File systems tell times in ticks of the kernel's clock, which are no longer than 10 ms (`CONFIG_HZ_100`); this is two.
+const CLOCK_TICK: Duration = Duration::from_millis(20);
 
 /// A snapshot that was just taken.
 struct Taken {
@@ -106,7 +83,6 @@ impl SnapshotProvider for LocalCloud {
                 return Err(Error::new(Kind::Invalid, TAKE, message).with("disk", disk));
             }
             let name = format!("{marker}-{i}");
-            check_name(&name)?;
             let identity = self.new_id()?;
             wanted.push((disk.clone(), name, identity));
         }
@@ -118,26 +94,13 @@ impl SnapshotProvider for LocalCloud {
         let stop = Stop::default();
         let stopped = stop.watch();
         let take = move |directory: &Directory, _: &_| {
-            let description = directory.read()?;
-            directory.make_folder(SNAPSHOTS)?;
-            let mut taken = Vec::new();
-            for (disk, name, identity) in wanted {
-                let one = take_one(
-                    directory,
-                    &description,
-                    disk,
-                    name,
-                    identity,
-                    &env,
-                    &stopped,
-                )?;
-                taken.push(one);
-            }
-            if keep_anchor {
-                let done = sync_directory(&directory.place(SNAPSHOTS));
-                done.map_err(|e| Error::io(TAKE, e))?;
-            }
-            Ok(taken)
+            let taking = Taking {
+                directory,
+                env: &env,
+                stopped: &stopped,
+                durable: keep_anchor,
+            };
+            taking.take(wanted)
         };
         let taken = self.locked(Hold::Exclusive, take).await?;
         Ok(snapshot_set(taken, keep_anchor))
@@ -160,7 +123,7 @@ impl SnapshotProvider for LocalCloud {
         let (directory, env, disk) = (self.directory.clone(), self.env.clone(), disk.clone());
         let anchor = since.cloned();
         let open = move || -> Result<_> {
-            let (record, layers) = find(&directory, &name)?;
+            let (record, layers) = snapshot_folder::find(&directory, &name)?;
             if record.disk != disk {
                 let message = "the snapshot is of another disk";
                 return Err(Error::new(Kind::Corrupt, OPEN, message).with("snapshot", &name));
@@ -191,11 +154,10 @@ impl SnapshotProvider for LocalCloud {
             .id
             .clone()
             .unwrap_or_else(|| temporary.marker.clone());
-        check_name(&name)?;
         // Exclusively, so that a run that was given up while it was copying has stopped.
         let remove = move |directory: &Directory, _: &_| {
-            let folder = directory.place(SNAPSHOTS).join(&name);
-            remove_folder(&folder)
+            let folder = snapshot_folder::path(directory, &name);
+            snapshot_folder::remove(&folder)
                 .map_err(|e| Error::io(RELEASE, e).with("snapshot", folder.display()))
         };
         self.locked(Hold::Exclusive, remove).await
@@ -255,217 +217,151 @@ fn snapshot_set(taken: Vec<Taken>, keep_anchor: bool) -> SnapshotSet {
     set
 }
 
-/// Copies one disk into a folder of its own. The caller holds the lock.
-fn take_one(
-    directory: &Directory,
-    description: &Description,
+/// What is to be copied: a disk as it was found.
+struct Wanted {
     disk: DiskId,
     name: String,
     identity: String,
-    env: &Env,
-    stopped: &Stopped,
-) -> Result<Taken> {
-    let entry = description.disk(&disk)?;
-    let size = add::check_size(description, directory, entry)?;
-    let (found, _) = layers::find(directory, entry)?;
-    let folder = directory.place(SNAPSHOTS).join(&name);
-    fs::create_dir(&folder).map_err(|e| Error::io(TAKE, e).with("snapshot", folder.display()))?;
-
-    let began = env.now();
-    let mut by = CopiedBy::Cloning;
-    let mut layers = Vec::new();
-    let mut copy = |from: &Path, name: String| -> Result<String> {
-        let how = copy_unchanged(from, &folder.join(&name), stopped)
-            .map_err(|e| e.with("disk", &disk).with("file", from.display()))?;
-        if how == CopiedBy::Reading {
-            by = how;
-        }
-        Ok(name)
-    };
-    for (i, layer) in found.iter().enumerate() {
-        let data = layer.data.as_deref();
-        layers.push(CopiedLayer {
-            file: copy(&layer.path, format!("{i}"))?,
-            format: layer.format,
-            data: data
-                .map(|path| copy(path, format!("{i}.data")))
-                .transpose()?,
-        });
-    }
-    let ended = env.now();
-
-    let record = Record {
-        disk,
-        size,
-        identity,
-        layers,
-    };
-    write_record(&folder, &record).map_err(|e| Error::io(TAKE, e).with("snapshot", &name))?;
-    Ok(Taken {
-        record,
-        name,
-        began,
-        ended,
-        by,
-    })
+    size: u64,
+    layers: Vec<Layer>,
 }
 
-/// Copies a file and makes sure that nobody wrote to it meanwhile.
-fn copy_unchanged(from: &Path, to: &Path, stopped: &Stopped) -> Result<CopiedBy> {
-    let io = |e: std::io::Error| match e.kind() {
-        std::io::ErrorKind::Interrupted => Error::new(
-            Kind::Cancelled,
-            TAKE,
-            "nobody waits for the snapshot any more",
-        ),
-        _ => Error::io(TAKE, e),
-    };
-    let stamp = |file: &File| {
-        let about = file.metadata().map_err(io)?;
-        Ok((
-            about.len(),
+/// Copies disks. The caller holds the lock.
+struct Taking<'a> {
+    directory: &'a Directory,
+    env: &'a Env,
+    stopped: &'a Stopped,
+    /// Whether the copies must survive a crash: only anchors must.
+    durable: bool,
+}
+
+impl Taking<'_> {
+    fn take(&self, wanted: Vec<(DiskId, String, String)>) -> Result<Vec<Taken>> {
+        let description = self.directory.read()?;
+        let snapshots = self.directory.make_folder(SNAPSHOTS)?;
+        let mut found = Vec::new();
+        for (disk, name, identity) in wanted {
+            let entry = description.disk(&disk)?;
+            let size = add::check_size(&description, self.directory, entry)?;
+            let (layers, _) = layers::find(self.directory, entry)?;
+            found.push(Wanted {
+                disk,
+                name,
+                identity,
+                size,
+                layers,
+            });
+        }
+        let files: Vec<PathBuf> = found
+            .iter()
+            .flat_map(|w| &w.layers)
+            .flat_map(|layer| [Some(layer.path.clone()), layer.data.clone()])
+            .flatten()
+            .collect();
+        let before = stamps(&files)?;
+        // From here on a write gives a file another time than it has.
+        std::thread::sleep(CLOCK_TICK);
+        let taken: Result<Vec<Taken>> = found.into_iter().map(|one| self.take_one(one)).collect();
+        let taken = taken?;
+        let after = stamps(&files)?;
+        let mut all = files.iter().zip(before.iter().zip(&after));
+        if let Some((file, _)) = all.find(|(_, (before, after))| before != after) {
+            return Err(Error::new(
+                Kind::Conflict,
+                TAKE,
+                "a disk was written while the set was copied, by somebody who does not hold the cloud's lock: stop the server, or try again",
+            )
+            .with("file", file.display()));
+        }
+        if self.durable {
+            sync_directory(&snapshots).map_err(|e| Error::io(TAKE, e))?;
+        }
+        Ok(taken)
+    }
+
+    /// Copies one disk into a folder of its own.
+    fn take_one(&self, wanted: Wanted) -> Result<Taken> {
+        let Wanted {
+            disk,
+            name,
+            identity,
+            size,
+            layers: found,
+        } = wanted;
+        let folder = snapshot_folder::path(self.directory, &name);
+        fs::create_dir(&folder)
+            .map_err(|e| Error::io(TAKE, e).with("snapshot", folder.display()))?;
+        let began = self.env.now();
+        let mut by = CopiedBy::Cloning;
+        let mut layers = Vec::new();
+        let mut copy = |from: &Path, name: String| -> Result<String> {
+            let how = self.copy(from, &folder.join(&name));
+            if how.map_err(|e| e.with("disk", &disk).with("file", from.display()))?
+                == CopiedBy::Reading
+            {
+                by = CopiedBy::Reading;
+            }
+            Ok(name)
+        };
+        for (i, layer) in found.iter().enumerate() {
+            let data = layer.data.as_deref();
+            layers.push(CopiedLayer {
+                file: copy(&layer.path, format!("{i}"))?,
+                format: layer.format,
+                data: data
+                    .map(|path| copy(path, format!("{i}.data")))
+                    .transpose()?,
+            });
+        }
+        let ended = self.env.now();
+        let record = Record {
+            disk,
+            size,
+            identity,
+            layers,
+        };
+        snapshot_folder::write_record(&folder, &record, self.durable)
+            .map_err(|e| Error::io(TAKE, e).with("snapshot", &name))?;
+        Ok(Taken {
+            record,
+            name,
+            began,
+            ended,
+            by,
+        })
+    }
+
+    fn copy(&self, from: &Path, to: &Path) -> Result<CopiedBy> {
+        let copy = || {
+            let to = File::create_new(to)?;
+            let how = sparse::copy(&File::open(from)?, &to, self.stopped)?;
+            if self.durable {
+                to.sync_all()?;
+            }
+            Ok(how)
+        };
+        copy().map_err(|e: std::io::Error| match e.kind() {
+            std::io::ErrorKind::Interrupted => {
+                let message = "nobody waits for the snapshot any more";
+                Error::new(Kind::Cancelled, TAKE, message)
+            }
+            _ => Error::io(TAKE, e),
+        })
+    }
+}
+
+/// What changes when a file is written: its length and times.
+fn stamps(files: &[PathBuf]) -> Result<Vec<[i64; 5]>> {
+    let stamp = |file: &PathBuf| {
+        let about =
+            fs::metadata(file).map_err(|e| Error::io(TAKE, e).with("file", file.display()))?;
+        Ok([
+            about.size().cast_signed(),
             about.mtime(),
             about.mtime_nsec(),
             about.ctime(),
             about.ctime_nsec(),
-        ))
+        ])
     };
-    let from = File::open(from).map_err(io)?;
-    let to = File::create_new(to).map_err(io)?;
-    let before = stamp(&from)?;
-    let how = sparse::copy(&from, &to, stopped).map_err(io)?;
-    if stamp(&from)? != before {
-        return Err(Error::new(
-            Kind::Conflict,
-            TAKE,
-            "the disk was written while it was copied, by somebody who does not hold the cloud's lock: stop the server, or try again",
-        ));
-    }
-    to.sync_all().map_err(io)?;
-    Ok(how)
-}
-
-/// Writes the record that makes the folder a snapshot.
-fn write_record(folder: &Path, record: &Record) -> std::io::Result<()> {
-    let text = serde_json::to_vec_pretty(record)?;
-    let next = folder.join("snapshot.json.next");
-    fs::write(&next, text)?;
-    File::open(&next)?.sync_all()?;
-    fs::rename(&next, folder.join(RECORD))?;
-    sync_directory(folder)
-}
-
-/// The record and the files of the snapshot `name`.
-fn find(directory: &Directory, name: &str) -> Result<(Record, Vec<Layer>)> {
-    check_name(name)?;
-    let folder = directory.place(SNAPSHOTS).join(name);
-    let text = fs::read(folder.join(RECORD))
-        .map_err(|e| Error::io(OPEN, e).with("snapshot", folder.display()))?;
-    let record: Record = serde_json::from_slice(&text).map_err(|e| {
-        Error::new(Kind::Corrupt, OPEN, "its record cannot be understood")
-            .with("snapshot", folder.display())
-            .caused_by(e)
-    })?;
-    let mut layers = Vec::new();
-    for layer in &record.layers {
-        layers.push(Layer {
-            path: directory.find_from(&folder, &layer.file)?,
-            format: layer.format,
-            data: match &layer.data {
-                Some(data) => Some(directory.find_from(&folder, data)?),
-                None => None,
-            },
-        });
-    }
-    Ok((record, layers))
-}
-
-/// Snapshot names become folder names, so not everything will do.
-fn check_name(name: &str) -> Result<()> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let plain =
-        name.chars().all(allowed) && !name.starts_with('.') && (1..=200).contains(&name.len());
-    if plain {
-        return Ok(());
-    }
-    let message = "the marker becomes the name of a folder: use up to 180 letters, digits, `-`, `_` and `.`, the first of them no `.`";
-    Err(Error::new(Kind::Invalid, TAKE, message).with("marker", name))
-}
-
-/// Removes a snapshot's folder; the record first, so that what is left after a crash is no snapshot.
-fn remove_folder(folder: &Path) -> std::io::Result<()> {
-    match fs::symlink_metadata(folder) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(e) => return Err(e),
-        Ok(about) if !about.is_dir() => return Err(std::io::ErrorKind::NotADirectory.into()),
-        Ok(_) => {}
-    }
-    super::directory::remove_if_there(&folder.join(RECORD))?;
-    fs::remove_dir_all(folder)
-}
-
-/// Two snapshots of a raw disk, opened to be compared.
-struct Pair {
-    old: File,
-    old_size: u64,
-    new: File,
-    new_size: u64,
-}
-
-/// The anchor and the snapshot of `record`, if the anchor is there and the one that it was.
-fn comparable(
-    directory: &Directory,
-    anchor: &Anchor,
-    record: &Record,
-    layers: &[Layer],
-) -> Option<Pair> {
-    let (old_record, old_layers) = find(directory, &anchor.id).ok()?;
-    if old_record.identity != anchor.identity || old_record.disk != record.disk {
-        return None;
-    }
-    let raw = |layers: &[Layer]| match layers {
-        [only] if only.format == DiskFormat::Raw => File::open(&only.path).ok(),
-        _ => None,
-    };
-    Some(Pair {
-        old: raw(&old_layers)?,
-        old_size: old_record.size,
-        new: raw(layers)?,
-        new_size: record.size,
-    })
-}
-
-impl Pair {
-    /// What changed from the old to the new, in steps between which the future can be dropped.
-    async fn compare(self, env: &Env) -> Result<ChangeHint> {
-        let Self {
-            old,
-            old_size,
-            new,
-            new_size,
-        } = self;
-        // A block that the old disk had only in part counts as changed.
-        let common = old_size.min(new_size);
-        let common = if common == new_size {
-            common
-        } else {
-            common - common % BLOCK as u64
-        };
-        let files = std::sync::Arc::new((old, new));
-        let stop = Stop::default();
-        let mut changed: Vec<std::ops::Range<u64>> = Vec::new();
-        let mut at = 0;
-        while at < common {
-            let end = common.min(at + COMPARE_STEP);
-            let (files, stopped) = (std::sync::Arc::clone(&files), stop.watch());
-            let step = move || sparse::differences(&files.0, &files.1, at..end, &stopped);
-            let found = env.compute(step).await?;
-            changed.extend(found.map_err(|e| Error::io("compare snapshots", e))?);
-            at = end;
-        }
-        if common < new_size {
-            changed.push(common..new_size);
-        }
-        Ok(ChangeHint { changed })
-    }
+    files.iter().map(stamp).collect()
 }

@@ -69,22 +69,16 @@ pub(super) fn extents(file: &File, range: Range<u64>) -> io::Result<Vec<Extent>>
         }
     };
     while at < range.end {
-        let data = match rustix::fs::seek(file, SeekFrom::Data(at)) {
-            Ok(data) => data.clamp(at, range.end),
-            // No data from here on.
-            Err(Errno::NXIO) => range.end,
-            // The file system keeps no account of holes.
-            Err(Errno::INVAL | Errno::NOTSUP) => {
-                add(at..range.end, ExtentKind::Data);
-                break;
-            }
-            Err(e) => return Err(e.into()),
-        };
+        let data = next_data(file, at, range.end)?;
         add(at..data, ExtentKind::Hole);
         if data == range.end {
             break;
         }
-        let hole = rustix::fs::seek(file, SeekFrom::Hole(data))?;
+        let hole = match rustix::fs::seek(file, SeekFrom::Hole(data)) {
+            Ok(hole) => hole,
+            Err(Errno::INVAL | Errno::NOTSUP) => range.end,
+            Err(e) => return Err(e.into()),
+        };
         // A hole punched between the two calls would stop progress here.
         let hole = hole.clamp(data + 1, range.end);
         add(data..hole, ExtentKind::Data);
@@ -128,11 +122,17 @@ pub(super) fn differences(
     let mut different: Vec<Range<u64>> = Vec::new();
     let mut of_a = vec![0; STEP];
     let mut of_b = vec![0; STEP];
-    for step in steps(range) {
+    let mut from = range.start;
+    loop {
         stopped.check()?;
-        if is_hole(a, &step)? && is_hole(b, &step)? {
-            continue;
+        // Where neither has data there is nothing to compare.
+        let data = next_data(a, from, range.end)?.min(next_data(b, from, range.end)?);
+        if data >= range.end {
+            break;
         }
+        let start = data - (data - range.start) % BLOCK as u64;
+        let step = start..range.end.min(start + STEP as u64);
+        from = step.end;
         let of_a = part(&mut of_a, &step);
         let of_b = part(&mut of_b, &step);
         a.read_exact_at(of_a, step.start)?;
@@ -152,9 +152,19 @@ pub(super) fn differences(
     Ok(different)
 }
 
-fn is_hole(file: &File, range: &Range<u64>) -> io::Result<bool> {
-    let extents = extents(file, range.clone())?;
-    Ok(extents.iter().all(|e| e.kind == ExtentKind::Hole))
+/// Where the next data of `file` is at or after `at`; `end` if there is none before.
+fn next_data(file: &File, at: u64, end: u64) -> io::Result<u64> {
+    if at >= end {
+        return Ok(end);
+    }
+    match rustix::fs::seek(file, SeekFrom::Data(at)) {
+        Ok(data) => Ok(data.clamp(at, end)),
+        // No data from here on.
+        Err(Errno::NXIO) => Ok(end),
+        // The file system keeps no account of holes.
+        Err(Errno::INVAL | Errno::NOTSUP) => Ok(at),
+        Err(e) => Err(e.into()),
+    }
 }
 
 /// `range` in pieces of at most [`STEP`] bytes.

@@ -9,21 +9,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
+use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
 use super::entry::{Action, Purpose};
 use super::fold::State;
 use super::lookup::{Marks, PackUsage, View};
 use super::merging::merge_indexes;
-use super::names::{ObjectKind, PackName, StoredName};
+use super::names::{CHECKPOINTS, ObjectKind, PackName, StoredName};
 use super::reach;
 use super::reader::PlainSource;
 use super::rewrite::copy_live;
 use super::session::Session;
 use super::shared::Shared;
+use super::verify::list;
 use crate::error::{Error, Kind, Result};
 use crate::id::{ChunkId, PointId, SessionId};
 use crate::store::Role;
+
+/// Checkpoints that stay: one may be damaged.
+const CHECKPOINTS_KEPT: usize = 3;
 
 /// How to collect.
 #[derive(Debug, Clone)]
@@ -98,6 +103,7 @@ pub(crate) async fn collect(shared: &Arc<Shared>, options: &CollectOptions) -> R
     outcome.and(closed)?;
     if options.delete {
         sweep(shared, &mut done).await?;
+        prune_checkpoints(shared).await?;
     }
     done.live_bytes = shared
         .log
@@ -326,4 +332,18 @@ pub(crate) async fn sweep(shared: &Arc<Shared>, done: &mut Collected) -> Result<
             }
         }
     }
+}
+
+/// Deletes all checkpoints but the newest few. They are an optimisation: whoever is just reading one goes on with the log.
+async fn prune_checkpoints(shared: &Shared) -> Result<()> {
+    let objects = &shared.target.objects;
+    let mut checkpoints = list(&**objects, CHECKPOINTS).await?;
+    checkpoints.truncate(checkpoints.len().saturating_sub(CHECKPOINTS_KEPT));
+    for location in checkpoints {
+        match objects.delete(&location).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(e) => return Err(Error::object("delete checkpoint", &location, e)),
+        }
+    }
+    Ok(())
 }

@@ -10,7 +10,6 @@ use tokio::sync::Semaphore;
 
 use super::lookup::{Lookup, Place};
 use super::names::{ObjectKind, PackName};
-use super::pack::{Directory, TAIL_GUESS, Tail};
 use super::packer::{Held, Packer};
 use super::record::Records;
 use crate::budget::Budget;
@@ -115,21 +114,6 @@ impl Fetcher {
             .iter()
             .map(|id| got.get(id).cloned().ok_or_else(|| nowhere(id)));
         in_order.collect()
-    }
-
-    /// The directory of a pack of `length` bytes, from its end.
-    ///
-    /// # Errors
-    /// [`Kind::NotFound`] or [`Kind::Corrupt`], naming the pack.
-    pub(crate) async fn directory(&self, pack: &PackName, length: u64) -> Result<Directory> {
-        let mut wanted = TAIL_GUESS.min(length);
-        loop {
-            let tail = self.bytes(pack, length - wanted, length).await?;
-            match Directory::of_tail(&tail, length).map_err(|e| e.with("pack", pack))? {
-                Tail::Directory(directory) => return Ok(directory),
-                Tail::Needs(more) => wanted = more.min(length),
-            }
-        }
     }
 
     /// Where chunks are.

@@ -13,6 +13,8 @@ use crate::id::{ObjectHash, PointId, SessionId};
 pub(crate) const PARAMETERS: &str = "raksha.json";
 /// The prefix of key slots.
 pub(crate) const KEYS: &str = "keys";
+/// The prefix of log entries, where the target holds the log.
+pub(crate) const LOG: &str = "log";
 /// The prefix of checkpoints.
 pub(crate) const CHECKPOINTS: &str = "checkpoint";
 

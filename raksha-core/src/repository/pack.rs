@@ -24,9 +24,6 @@ const ENTRY: usize = 36;
 /// Where the first record lies.
 const FIRST: u32 = 8;
 
-/// How much of a pack's end to read to find the directory of an ordinary pack: 1800 records.
-pub(crate) const TAIL_GUESS: u64 = 64 << 10;
-
 /// The pack size aimed for unless a repository says otherwise: 16 MiB. Large enough that requests cost little beside bytes, small
 /// enough that several are under way within the memory budget, and that one of them is lost to little garbage.
 pub(crate) const DEFAULT_PACK_SIZE: u64 = 16 << 20;

@@ -143,7 +143,15 @@ impl Shared {
         self.lookup.retire(&retired);
         loaded.packs = state.packs.keys().copied().collect();
         loaded.indexes = state.indexes.keys().copied().collect();
-        loaded.next = state.next;
+        let first = std::mem::replace(&mut loaded.next, state.next) == 0;
+        if first {
+            // The local cache holds what an earlier process left there.
+            let wanted = state.indexes.keys().map(|name| name.hash).collect();
+            let lookup = Arc::clone(&self.lookup);
+            self.env
+                .compute(move || lookup.tidy_cache(&wanted))
+                .await??;
+        }
         Ok(())
     }
 

@@ -16,11 +16,12 @@ use super::checkpoint;
 use super::entry::Entry;
 use super::fold::State;
 use super::frame::unframe;
-use super::names::{CHECKPOINTS, KEYS, ObjectKind, PARAMETERS, StoredName, point_location};
+use super::names::{CHECKPOINTS, KEYS, LOG, ObjectKind, PARAMETERS, StoredName, point_location};
 use super::parameters::Described;
 use super::target::Target;
 use crate::error::{Error, Kind, Result};
 use crate::id::{ObjectHash, PointId};
+use crate::store::ObjectCatalog;
 
 /// Objects read at once.
 const IN_FLIGHT: usize = 4;
@@ -156,6 +157,8 @@ async fn follow_log(
     (hash, described): &(ObjectHash, Described),
     found: &mut Verified,
 ) -> Result<Option<State>> {
+    // Before the log is read: whatever is in it by now must be found.
+    let least = known_entries(target).await?;
     let mut state: Option<State> = None;
     loop {
         let next = state.as_ref().map_or(0, |s| s.next);
@@ -171,17 +174,41 @@ async fn follow_log(
                     .map(|first| state = Some(first)),
             });
             if let Err(error) = folded {
-                found.damage(&Path::from(format!("log/{number:020}")), &error);
+                found.damage(&log_location(number), &error);
                 return Ok(None);
             }
             found.log_entries += 1;
         }
     }
-    if state.is_none() {
-        let empty = Error::new(Kind::Corrupt, "read log", "there is no log");
-        found.damage(&Path::from("log"), &empty);
+    let next = state.as_ref().map_or(0, |s| s.next);
+    if next < least.max(1) {
+        let missing = Error::new(
+            Kind::NotFound,
+            "read log",
+            "the entry is missing, and later ones are known",
+        );
+        found.damage(&log_location(next), &missing);
+        return Ok(None);
     }
     Ok(state)
+}
+
+/// How many entries the log has at least, as the names of later entries and of checkpoints tell. What its end lost that nothing else tells of
+/// cannot be told from what was never there.
+async fn known_entries(target: &Target) -> Result<u64> {
+    let entries = list(&*target.objects, LOG).await?;
+    let entries = entries.iter().filter_map(|location| {
+        let number: u64 = location.filename()?.parse().ok()?;
+        (*location == log_location(number)).then(|| number.saturating_add(1))
+    });
+    let checkpoints = list(&*target.objects, CHECKPOINTS).await?;
+    let checkpoints = checkpoints.iter().filter_map(checkpoint::number);
+    Ok(entries.chain(checkpoints).max().unwrap_or(0))
+}
+
+/// Where a log entry is, or would be if the log were kept in the target.
+fn log_location(number: u64) -> Path {
+    ObjectCatalog::location(number)
 }
 
 /// Reads every object under `prefix` and checks it.

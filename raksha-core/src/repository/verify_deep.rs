@@ -33,7 +33,8 @@ type Bad = HashMap<ChunkId, Path>;
 pub(crate) async fn verify(shared: &Arc<Shared>, options: &VerifyOptions) -> Result<Verified> {
     let mut found = verify_keyless(&shared.target).await?;
     let state = shared.refresh().await?;
-    let mut bad = open_packs(shared, &state, &mut found).await?;
+    let bad = open_packs(shared, &state, &mut found).await?;
+    let mut whole = HashSet::new();
     for id in state.points.keys() {
         if options
             .points
@@ -42,7 +43,7 @@ pub(crate) async fn verify(shared: &Arc<Shared>, options: &VerifyOptions) -> Res
         {
             continue;
         }
-        check_point(shared, &state, id, &mut bad, &mut found).await?;
+        check_point(shared, &state, id, &bad, &mut whole, &mut found).await?;
         found.points += 1;
     }
     Ok(found)
@@ -144,7 +145,8 @@ async fn check_point(
     shared: &Arc<Shared>,
     state: &State,
     id: &PointId,
-    bad: &mut Bad,
+    bad: &Bad,
+    whole: &mut HashSet<ChunkId>,
     found: &mut Verified,
 ) -> Result<()> {
     let point = match shared.load_point(state, id).await {
@@ -161,7 +163,7 @@ async fn check_point(
         Err(e) => return Err(e),
     };
     for disk in &point.disks {
-        check_tree(shared, id, &disk.disk, disk.root, bad, found).await?;
+        check_tree(shared, (id, &disk.disk), disk.root, bad, whole, found).await?;
     }
     Ok(())
 }
@@ -169,10 +171,10 @@ async fn check_point(
 /// Walks a tree with offsets, so that what is damaged can be named by where it lies on the disk.
 async fn check_tree(
     shared: &Arc<Shared>,
-    point: &PointId,
-    disk: &DiskId,
+    (point, disk): (&PointId, &DiskId),
     root: Root,
-    bad: &mut Bad,
+    bad: &Bad,
+    whole: &mut HashSet<ChunkId>,
     found: &mut Verified,
 ) -> Result<()> {
     let mut hurt: BTreeMap<String, u64> = BTreeMap::new();
@@ -181,7 +183,8 @@ async fn check_tree(
     let mut stack = vec![(root.node, 0u64, 0u64)];
     let mut segment_size = 0;
     while let Some((id, offset, covers)) = stack.pop() {
-        if !seen.insert((id, offset)) {
+        // Points share most of their segments: one that was found whole needs no second look.
+        if whole.contains(&id) || !seen.insert((id, offset)) {
             continue;
         }
         let node = match bad.get(&id) {
@@ -216,16 +219,21 @@ async fn check_tree(
                 push_children(&mut stack, children, offset, covers / FANOUT as u64)
             }
             Node::Segment(items) => {
-                let mut at = offset;
+                let (mut at, mut is_whole) = (offset, true);
                 for item in items {
                     if let Item::Chunk { id, .. } = item {
                         if let Some(location) = bad.get(&id) {
+                            is_whole = false;
                             hurt.entry(location.to_string()).or_insert(at);
                         } else if shared.lookup.locate(&id)?.is_none() {
+                            is_whole = false;
                             hurt.entry(format!("chunk {id}")).or_insert(at);
                         }
                     }
                     at += u64::from(item.length());
+                }
+                if is_whole {
+                    whole.insert(id);
                 }
             }
         }

@@ -26,7 +26,11 @@ impl Seeded {
 
     /// `length` bytes.
     pub fn bytes(&mut self, length: usize) -> Vec<u8> {
-        let words = std::iter::repeat_with(|| self.number().to_le_bytes());
-        words.flatten().take(length).collect()
+        let mut bytes = Vec::with_capacity(length + 8);
+        while bytes.len() < length {
+            bytes.extend_from_slice(&self.number().to_le_bytes());
+        }
+        bytes.truncate(length);
+        bytes
     }
 }

@@ -44,7 +44,7 @@ use staging::{Publish, Staged, Staging};
 const DELETE_BATCH: usize = 64;
 
 /// How often a directory is made anew that somebody removes, because it is empty, before its first object arrives.
-const DIRECTORY_ATTEMPTS: usize = 8;
+const DIRECTORY_ATTEMPTS: usize = 64;
 
 /// An object store in a directory.
 #[derive(Debug, Clone)]
@@ -305,8 +305,8 @@ impl Inner {
         let e_tag = source::e_tag(&staged.file().metadata().map_err(failed)?);
         let mut attempt = 1;
         loop {
-            self.directories.ensure(parent).map_err(failed)?;
-            match staged.publish(&to, how) {
+            let made = self.directories.ensure(parent);
+            match made.and_then(|()| staged.publish(&to, how)) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound && attempt < DIRECTORY_ATTEMPTS => {
                     self.directories.forget(parent);
                     attempt += 1;
@@ -376,8 +376,9 @@ fn refuse_attributes(attributes: &Attributes) -> object_store::Result<()> {
 }
 
 fn unsupported(what: &str) -> object_store::Error {
-    object_store::Error::NotSupported {
-        source: format!("a directory does not offer {what}").into(),
+    object_store::Error::NotImplemented {
+        operation: what.into(),
+        implementer: "a directory".into(),
     }
 }
 

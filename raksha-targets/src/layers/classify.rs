@@ -9,16 +9,56 @@ use object_store::Error;
 /// What a server answered instead of what was asked for: for implementations of targets that speak HTTP.
 #[derive(Debug, thiserror::Error)]
 #[error("the server answered {status}{}", hint(.message))]
+#[non_exhaustive]
 pub struct Refusal {
     /// The HTTP status.
     pub status: u16,
+    /// Whether another attempt may succeed.
+    pub retryable: bool,
     /// How long the server asked to wait.
     pub retry_after: Option<Duration>,
     /// The beginning of the answer's body, where it is text.
     pub message: String,
-    /// For those who look for an operating system's error, as [`raksha_core::Error::object`] does: a full target, a time-out.
+    /// For those who look for an operating system's error, as [`raksha_core::Error::object`] does.
     #[source]
-    pub source: Option<io::Error>,
+    full: Option<io::Error>,
+}
+
+impl Refusal {
+    /// An answer of `status`. 408, 425, 429 and 498 (Swift: rate limit reached) ask to come again; 5xx are the server's own troubles, except
+    /// those that say that it cannot do this at all (501, 505) or has no room (507).
+    pub fn new(status: u16, retry_after: Option<Duration>, message: &str) -> Self {
+        let refusal = Self {
+            status,
+            retryable: match status {
+                408 | 425 | 429 | 498 => true,
+                501 | 505 | 507 => false,
+                _ => (500..=599).contains(&status),
+            },
+            retry_after,
+            message: message.trim().chars().take(300).collect(),
+            full: None,
+        };
+        match status {
+            507 => refusal.full(),
+            _ => refusal,
+        }
+    }
+
+    /// The same, known to be because of a lack of room or a quota.
+    #[must_use]
+    pub fn full(mut self) -> Self {
+        self.retryable = false;
+        self.full = Some(io::ErrorKind::StorageFull.into());
+        self
+    }
+
+    /// The same, known to pass or not.
+    #[must_use]
+    pub fn retryable(mut self, retryable: bool) -> Self {
+        self.retryable = retryable;
+        self
+    }
 }
 
 fn hint(message: &str) -> String {
@@ -59,7 +99,16 @@ fn chain(error: &(dyn StdError + 'static)) -> Verdict {
 
 fn judge(error: &(dyn StdError + 'static)) -> Option<Verdict> {
     if let Some(refusal) = error.downcast_ref::<Refusal>() {
-        return Some(status(refusal.status, refusal.retry_after));
+        return Some(match refusal.retryable {
+            true => Verdict::Transient(refusal.retry_after),
+            false => Verdict::Permanent,
+        });
+    }
+    if let Some(error) = error.downcast_ref::<raksha_core::Error>() {
+        return Some(match error.is_retryable() {
+            true => Verdict::Transient(None),
+            false => Verdict::Permanent,
+        });
     }
     if let Some(error) = error.downcast_ref::<io::Error>() {
         return Some(operating_system(error.kind()));
@@ -67,35 +116,25 @@ fn judge(error: &(dyn StdError + 'static)) -> Option<Verdict> {
     None
 }
 
-/// 408, 429 and 498 (Swift: rate limit reached) ask to come again; 5xx are the server's own troubles, except those that say that it
-/// cannot do this at all (501, 505) or has no room (507).
-fn status(status: u16, retry_after: Option<Duration>) -> Verdict {
-    match status {
-        408 | 425 | 429 | 498 => Verdict::Transient(retry_after),
-        501 | 505 | 507 => Verdict::Permanent,
-        500..=599 => Verdict::Transient(retry_after),
-        _ => Verdict::Permanent,
-    }
-}
-
+/// What a further attempt would meet again; anything else (connections, name resolution) may pass.
 fn operating_system(kind: io::ErrorKind) -> Verdict {
     use io::ErrorKind as E;
     match kind {
-        E::ConnectionRefused
-        | E::ConnectionReset
-        | E::ConnectionAborted
-        | E::NotConnected
-        | E::HostUnreachable
-        | E::NetworkUnreachable
-        | E::NetworkDown
-        | E::BrokenPipe
-        | E::TimedOut
-        | E::Interrupted
-        | E::WouldBlock
-        | E::ResourceBusy
-        | E::UnexpectedEof
-        | E::Other => Verdict::Transient(None),
-        _ => Verdict::Permanent,
+        E::NotFound
+        | E::PermissionDenied
+        | E::AlreadyExists
+        | E::NotADirectory
+        | E::IsADirectory
+        | E::DirectoryNotEmpty
+        | E::ReadOnlyFilesystem
+        | E::StorageFull
+        | E::QuotaExceeded
+        | E::FileTooLarge
+        | E::InvalidFilename
+        | E::InvalidInput
+        | E::InvalidData
+        | E::Unsupported => Verdict::Permanent,
+        _ => Verdict::Transient(None),
     }
 }
 

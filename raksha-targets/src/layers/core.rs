@@ -23,6 +23,8 @@ pub(super) struct Call {
     pub(super) sends: u64,
     /// Bytes that it receives before it is answered.
     pub(super) receives: u64,
+    /// Objects that it is about.
+    pub(super) objects: usize,
 }
 
 impl Call {
@@ -31,6 +33,7 @@ impl Call {
             operation,
             sends: 0,
             receives: 0,
+            objects: 1,
         }
     }
 
@@ -40,6 +43,10 @@ impl Call {
 
     pub(super) fn receiving(self, receives: u64) -> Self {
         Self { receives, ..self }
+    }
+
+    pub(super) fn about(self, objects: usize) -> Self {
+        Self { objects, ..self }
     }
 }
 
@@ -179,7 +186,7 @@ impl Core {
         let Some(timeouts) = &self.timeouts else {
             return request.await;
         };
-        let deadline = timeouts.attempt(call.sends + call.receives);
+        let deadline = timeouts.attempt(call.sends + call.receives, call.objects);
         match tokio::time::timeout(deadline, request).await {
             Ok(answer) => answer,
             Err(_) => Err(timed_out(deadline, "no answer")),

@@ -47,10 +47,9 @@ async fn delete(
     let mut attempts = Attempts::begin();
     while !left.is_empty() {
         let mut gone = HashSet::new();
+        let call = Call::new(Operation::Delete).about(left.len());
         let request = attempt(objects, &left, &mut gone);
-        let answer = core
-            .attempt(Call::new(Operation::Delete), &mut attempts, request)
-            .await;
+        let answer = core.attempt(call, &mut attempts, request).await;
         left.retain(|location| match gone.contains(location) {
             true => {
                 outcomes.push(Ok(location.clone()));

@@ -84,9 +84,13 @@ pub struct Timeouts {
     pub stall: Duration,
 }
 
+/// What each object after the first adds to the deadline of a request about many: a Swift that deletes a thousand takes them in turn.
+const FURTHER_OBJECT: Duration = Duration::from_millis(200);
+
 impl Timeouts {
-    fn attempt(&self, bytes: u64) -> Duration {
-        self.attempt + Duration::from_secs(bytes / self.slowest)
+    fn attempt(&self, bytes: u64, objects: usize) -> Duration {
+        let more = u32::try_from(objects.saturating_sub(1)).unwrap_or(u32::MAX);
+        self.attempt + Duration::from_secs(bytes / self.slowest) + FURTHER_OBJECT * more
     }
 }
 

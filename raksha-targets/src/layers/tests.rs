@@ -44,6 +44,7 @@ const NASTY: Faults = Faults {
     answer_lost: 300,
     body_broken: 300,
     hanging: 50,
+    racy_create: 0,
 };
 
 #[tokio::test(start_paused = true)]

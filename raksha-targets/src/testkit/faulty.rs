@@ -13,8 +13,8 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
-    ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions,
-    Result,
+    ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload,
+    PutResult, RenameOptions, Result,
 };
 
 use super::Random;
@@ -30,6 +30,8 @@ pub struct Faults {
     pub body_broken: u64,
     /// Never answered (until [`Duration::MAX`] has passed).
     pub hanging: u64,
+    /// Creations that look first and then overwrite, as Swift does it.
+    pub racy_create: u64,
 }
 
 /// An object store that does what `inner` does, except for [`Faults`] that a seed decides.
@@ -101,6 +103,14 @@ impl ObjectStore for Faulty {
         options: PutOptions,
     ) -> Result<PutResult> {
         self.before().await?;
+        let mut options = options;
+        if options.mode == PutMode::Create && self.random.chance(self.faults.racy_create) {
+            let there = self.inner.head(location).await;
+            if let Err(Error::NotFound { .. }) = there {
+                options.mode = PutMode::Overwrite;
+            }
+            tokio::task::yield_now().await;
+        }
         let done = self.inner.put_opts(location, payload, options).await;
         self.after(done).await
     }

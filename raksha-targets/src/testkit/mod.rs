@@ -1,5 +1,6 @@
-//! For tests of those who implement or embed targets: a target that misbehaves on demand.
+//! For tests of those who implement or embed targets: a conformance suite, and a target that misbehaves on demand.
 
+pub mod conformance;
 mod faulty;
 mod random;
 

@@ -37,7 +37,7 @@ fn says(error: &Error, kind: Kind, words: &[&str]) {
 #[tokio::test]
 async fn malformed_descriptions() {
     let error = open_text("{\n  \"version\": 1,\n  \"graph\": [\n").await;
-    says(&error, Kind::Invalid, &["line 3"]);
+    says(&error, Kind::Invalid, &["line 4"]);
     says(&open_text("").await, Kind::Invalid, &["line 1"]);
     says(&open_text("{}").await, Kind::Invalid, &["version"]);
     says(

@@ -61,6 +61,7 @@ impl Filter {
     }
 
     /// The bytes of memory that it takes.
+    #[cfg(test)]
     pub(super) fn size(&self) -> u64 {
         self.blocks.len() as u64 * 32
     }

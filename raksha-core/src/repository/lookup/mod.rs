@@ -31,10 +31,6 @@ use super::names::PackName;
 use crate::error::{Kind, Result};
 use crate::id::{ChunkId, ObjectHash};
 
-/// The bytes of entries that are kept in memory unless told otherwise: a million and a half chunks. While runs are merged, it may
-/// be twice that.
-pub(crate) const DEFAULT_MEMORY: u64 = 64 << 20;
-
 /// A run is at least this many times as large as all smaller ones together.
 const GROWTH: u64 = 2;
 
@@ -87,11 +83,13 @@ impl Lookup {
     }
 
     /// Whether an index was added.
+    #[cfg(test)]
     pub(crate) fn has(&self, index: &ObjectHash) -> bool {
         self.known().indexes.contains(index)
     }
 
     /// The bytes of memory that it takes.
+    #[cfg(test)]
     pub(crate) fn footprint(&self) -> u64 {
         let view = self.view();
         view.runs.iter().map(|r| r.resident() + r.overhead()).sum()

@@ -136,6 +136,7 @@ impl Run {
     }
 
     /// The bytes of memory that it takes besides.
+    #[cfg(test)]
     pub(super) fn overhead(&self) -> u64 {
         self.filter.size() + self.fences.len() as u64 * 8 + self.packs.len() as u64 * 64
     }

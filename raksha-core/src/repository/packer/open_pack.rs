@@ -72,10 +72,6 @@ impl PackCell {
         }
     }
 
-    pub(super) fn role(&self) -> Role {
-        self.role
-    }
-
     /// Moves items from the front of the list into the pack while they have room; says where they lie.
     pub(super) fn fill(
         &self,

@@ -223,8 +223,14 @@ impl Suite<'_> {
         given_up.write_at(0, junk).await.must("writing a disk")?;
         drop(given_up);
 
-        let mut content = Vec::new();
         let writer = self.open(disk, size, ids, notebook).await?;
+        // Zeroes where the junk was: it must not show through.
+        let zeroes = size.min(512);
+        writer
+            .write_zeroes(0..zeroes)
+            .await
+            .must("writing zeroes")?;
+        let mut content = vec![0; usize::try_from(zeroes).unwrap_or(0)];
         while (content.len() as u64) < size {
             let at = content.len() as u64;
             let length = (1 + random.below(200_000)).min(size - at);

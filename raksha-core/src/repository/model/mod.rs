@@ -7,13 +7,17 @@
 //! An actor that is never scheduled again has crashed; one that goes on after it was fenced off is a zombie. Each [`Fault`] takes one
 //! precaution away, of the kind whose absence cost other repositories data, and the exploration must then find a loss.
 
+mod actors;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
+use actors::{Actor, collector, writer};
+
 use super::entry::{Action, AddedPack, Entry, Purpose};
 use super::fold::State;
-use super::names::{ObjectKind, PackName, StoredName};
+use super::names::{PackName, StoredName};
 use super::sign::{Signer, Verifier};
 use crate::error::Kind;
 use crate::id::{ObjectHash, PointId, RepositoryId, SessionId};
@@ -40,62 +44,6 @@ enum Fault {
     RetireOpenSessions,
     /// Forgetting a point drops it although a reader has pinned it.
     IgnorePins,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Actor {
-    Writer {
-        content: Chunks,
-        at: Writer,
-        session: u64,
-        checked: u64,
-        /// Chunks uploaded in this session's pack, if any.
-        uploaded: Chunks,
-    },
-    Collector {
-        at: Collector,
-        session: u64,
-        listed: Vec<PackName>,
-        doomed: Vec<PackName>,
-        checked: u64,
-        garbage: Vec<PackName>,
-    },
-    Reader {
-        session: u64,
-        at: u8,
-    },
-    Forgetter {
-        done: bool,
-    },
-    /// Fences off the session with this number, if it is open.
-    Fencer {
-        victim: u64,
-        done: bool,
-    },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Writer {
-    Open,
-    Find,
-    Upload(Chunks),
-    Publish,
-    Check,
-    Commit,
-    Close,
-    Done,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Collector {
-    Open,
-    Mark,
-    Retire,
-    Close,
-    List,
-    Fold,
-    Delete,
-    Done,
 }
 
 #[derive(Clone)]
@@ -256,205 +204,6 @@ impl World {
         })
     }
 
-    /// Lets actor `n` do its next step; none if it has none.
-    fn step(&self, n: usize) -> Option<World> {
-        let mut world = self.clone();
-        let mut actor = world.actors[n].clone();
-        match &mut actor {
-            Actor::Writer { .. } => world.step_writer(n, &mut actor)?,
-            Actor::Collector { .. } => world.step_collector(&mut actor)?,
-            Actor::Reader { session, at } => match at {
-                0 => match world.open(vec![first_point()]) {
-                    Ok(id) => (*session, *at) = (id, 1),
-                    Err(_) => *at = 2,
-                },
-                1 => {
-                    let _ = world.append(Some(*session), Action::SessionClosed);
-                    *at = 2;
-                }
-                _ => return None,
-            },
-            Actor::Forgetter { done } => {
-                if std::mem::replace(done, true) {
-                    return None;
-                }
-                let forgotten = Action::PointsForgotten {
-                    points: vec![first_point()],
-                    by: String::new(),
-                };
-                world.append(None, forgotten).ok()?;
-            }
-            Actor::Fencer { victim, done } => {
-                if std::mem::replace(done, true) {
-                    return None;
-                }
-                let fenced = Action::SessionFenced {
-                    fenced: SessionId(*victim),
-                    by: String::new(),
-                };
-                world.append(None, fenced).ok()?;
-            }
-        }
-        world.actors[n] = actor;
-        Some(world)
-    }
-
-    fn step_writer(&mut self, n: usize, actor: &mut Actor) -> Option<()> {
-        let Actor::Writer {
-            content,
-            at,
-            session,
-            checked,
-            uploaded,
-        } = actor
-        else {
-            return None;
-        };
-        *at = match *at {
-            Writer::Open => {
-                *session = self.open(vec![]).ok()?;
-                *checked = self.state.next;
-                Writer::Find
-            }
-            // What is found now may be retired by the time of the commit.
-            Writer::Find => match *content & !self.live() {
-                0 => Writer::Check,
-                new => Writer::Upload(new),
-            },
-            Writer::Upload(new) => {
-                *uploaded = new;
-                self.upload(*session, new);
-                Writer::Publish
-            }
-            Writer::Publish => {
-                let pack =
-                    StoredName::new(SessionId(*session), ObjectHash::from_bytes([*uploaded; 32]));
-                match self.publish(*session, pack) {
-                    Ok(_) => Writer::Check,
-                    Err(_) => Writer::Done,
-                }
-            }
-            Writer::Check => {
-                let stale =
-                    self.state.last_retire >= *checked && self.fault != Fault::CommitUnchecked;
-                if stale && *content & !self.live() != 0 {
-                    Writer::Find
-                } else {
-                    *checked = self.state.next;
-                    Writer::Commit
-                }
-            }
-            Writer::Commit => {
-                let point = PointId::from_bytes([n as u8; 32]);
-                self.contents.insert(point, *content);
-                let checked = match self.fault {
-                    Fault::CommitUnchecked => u64::MAX,
-                    _ => *checked,
-                };
-                match self.commit(*session, point, checked) {
-                    Ok(_) => Writer::Close,
-                    Err(Kind::Conflict) => Writer::Check,
-                    Err(_) => Writer::Done,
-                }
-            }
-            Writer::Close => {
-                let _ = self.append(Some(*session), Action::SessionClosed);
-                Writer::Done
-            }
-            Writer::Done => return None,
-        };
-        Some(())
-    }
-
-    fn step_collector(&mut self, actor: &mut Actor) -> Option<()> {
-        let Actor::Collector {
-            at,
-            session,
-            listed,
-            doomed,
-            checked,
-            garbage,
-        } = actor
-        else {
-            return None;
-        };
-        *at = match *at {
-            Collector::Open => {
-                *session = self.open(vec![]).ok()?;
-                Collector::Mark
-            }
-            Collector::Mark => {
-                *garbage = self.garbage();
-                *checked = match self.fault {
-                    Fault::RetireUnchecked => u64::MAX,
-                    _ => self.state.next,
-                };
-                match garbage.is_empty() {
-                    true => Collector::Close,
-                    false => Collector::Retire,
-                }
-            }
-            Collector::Retire => {
-                let packs = garbage.clone();
-                let retired = Action::PacksRetired {
-                    packs: packs.clone(),
-                    checked: *checked,
-                };
-                if self.fault == Fault::RetireOpenSessions {
-                    let state = Rc::make_mut(&mut self.state);
-                    state.packs.retain(|p, _| !packs.contains(p));
-                    Collector::Close
-                } else {
-                    match self.append(Some(*session), retired) {
-                        Ok(_) => Collector::Close,
-                        Err(Kind::Conflict) => Collector::Mark,
-                        Err(_) => Collector::Done,
-                    }
-                }
-            }
-            Collector::Close => {
-                let _ = self.append(Some(*session), Action::SessionClosed);
-                match self.fault {
-                    Fault::FoldBeforeListing => Collector::Fold,
-                    _ => Collector::List,
-                }
-            }
-            Collector::List => {
-                *listed = self.bytes.keys().copied().collect();
-                match self.fault {
-                    Fault::FoldBeforeListing => {
-                        // What the log did not know when it was folded.
-                        listed.retain(|pack| !doomed.contains(pack));
-                        *doomed = std::mem::take(listed);
-                        Collector::Delete
-                    }
-                    _ => Collector::Fold,
-                }
-            }
-            Collector::Fold => match self.fault {
-                Fault::FoldBeforeListing => {
-                    *doomed = self.state.packs.keys().copied().collect();
-                    Collector::List
-                }
-                _ => {
-                    let state = &self.state;
-                    listed.retain(|pack| state.deletable(ObjectKind::Pack, pack));
-                    *doomed = std::mem::take(listed);
-                    Collector::Delete
-                }
-            },
-            Collector::Delete => match doomed.pop() {
-                Some(pack) => {
-                    self.bytes.remove(&pack);
-                    Collector::Delete
-                }
-                None => Collector::Done,
-            },
-            Collector::Done => return None,
-        };
-        Some(())
-    }
-
     /// Identifies the world up to the absolute numbers of log entries: only their order matters to the rules.
     fn fingerprint(&self) -> u64 {
         let State {
@@ -475,9 +224,11 @@ impl World {
                 .map(|s| s.0),
         );
         numbers.extend(self.bytes.keys().map(|p| p.session.0));
-        actors
-            .iter_mut()
-            .for_each(|a| a.numbers(|n| drop(numbers.insert(*n))));
+        actors.iter_mut().for_each(|a| {
+            a.numbers(|n| {
+                numbers.insert(*n);
+            });
+        });
         let rank = |n: u64| numbers.range(..n).count();
         let rank_pack = |pack: &PackName| (rank(pack.session.0), chunks_of(pack));
 
@@ -505,57 +256,8 @@ impl World {
     }
 }
 
-impl Actor {
-    /// Shows every log number that the actor remembers.
-    fn numbers(&mut self, mut see: impl FnMut(&mut u64)) {
-        match self {
-            Self::Writer {
-                session, checked, ..
-            } => [session, checked].into_iter().for_each(see),
-            Self::Collector {
-                session,
-                checked,
-                listed,
-                doomed,
-                garbage,
-                ..
-            } => {
-                [session, checked].into_iter().for_each(&mut see);
-                let packs = listed.iter_mut().chain(doomed).chain(garbage);
-                packs.for_each(|p| see(&mut p.session.0));
-            }
-            Self::Reader { session, .. }
-            | Self::Fencer {
-                victim: session, ..
-            } => see(session),
-            Self::Forgetter { .. } => {}
-        }
-    }
-}
-
 fn chunks_of(pack: &PackName) -> Chunks {
     pack.hash.as_bytes()[0]
-}
-
-fn writer(content: Chunks) -> Actor {
-    Actor::Writer {
-        content,
-        at: Writer::Open,
-        session: 0,
-        checked: 0,
-        uploaded: 0,
-    }
-}
-
-fn collector() -> Actor {
-    Actor::Collector {
-        at: Collector::Open,
-        session: 0,
-        listed: vec![],
-        doomed: vec![],
-        checked: 0,
-        garbage: vec![],
-    }
 }
 
 /// Explores every order of steps. Gives the number of states seen, or the steps (as actors' numbers) that lead to a loss.
@@ -597,12 +299,18 @@ fn casts() -> Vec<Vec<Actor>> {
     ]
 }
 
+/// For `--nocapture`.
+#[allow(clippy::print_stdout)]
+fn tell(line: &str) {
+    println!("{line}");
+}
+
 #[test]
 fn no_order_of_steps_loses_anything() {
     for cast in casts() {
         let shown = format!("{cast:?}");
         match explore(World::new(Fault::None, cast)) {
-            Ok(states) => println!("{states} states: {shown}"),
+            Ok(states) => tell(&format!("{states} states: {shown}")),
             Err(path) => panic!("a loss after the steps {path:?} of {shown}"),
         }
     }
@@ -621,7 +329,7 @@ fn every_precaution_is_needed() {
             .into_iter()
             .find_map(|cast| explore(World::new(fault, cast)).err());
         match found {
-            Some(path) => println!("{fault:?}: lost after the steps {path:?}"),
+            Some(path) => tell(&format!("{fault:?}: lost after the steps {path:?}")),
             None => panic!("{fault:?} was not noticed: the model is too weak"),
         }
     }
