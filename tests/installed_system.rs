@@ -15,9 +15,10 @@ use serde_json::Value;
 
 const MEMORY: u64 = 128 << 20;
 
-/// What the process may have beyond the declared memory. The declared memory is for data under way; what comes on top is the program itself with its
-/// libraries (some 15 MiB are resident), 64 MiB for Argon2id while a passphrase is tried, and what the allocator holds back for its threads.
-const BESIDES: u64 = 96 << 20;
+/// What the process may have beyond the declared memory, which is for data under way: the program itself with its libraries (some 15 MiB are
+/// resident), and what the allocator holds back for its threads. The 64 MiB that Argon2id takes are given back before any data is read. With two processors
+/// 72 to 87 MiB were measured in all; with more, more of the declared memory is in use.
+const BESIDES: u64 = 64 << 20;
 
 /// A process that has ended, and the most memory that it had.
 struct Ended {
@@ -108,6 +109,11 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
+/// The bytes that a file takes on its disk.
+fn allocated(file: &Path) -> u64 {
+    file.metadata().unwrap().blocks() * 512
+}
+
 fn mib(bytes: u64) -> u64 {
     bytes >> 20
 }
@@ -163,9 +169,8 @@ fn an_installed_system_comes_back_from_any_of_its_points() {
             mib(said["new_bytes"].as_u64().unwrap()),
             mib(said["stored_bytes"].as_u64().unwrap())
         );
-        let allocated = image.metadata().unwrap().blocks() * 512;
         assert!(
-            said["read_bytes"].as_u64().unwrap() <= allocated + (1 << 20),
+            said["read_bytes"].as_u64().unwrap() <= allocated(image) + (1 << 20),
             "holes were read"
         );
         points.push(said["point"].as_str().unwrap().to_owned());
@@ -184,12 +189,10 @@ fn an_installed_system_comes_back_from_any_of_its_points() {
                 None,
                 "gen{n} came back different from this byte on"
             );
-            let (was, is) = (images[n].metadata().unwrap(), restored.metadata().unwrap());
-            // What was zero but not a hole comes back as a hole; blocks of the file system may be cut at other borders.
-            assert!(
-                is.blocks() * 512 <= was.blocks() * 512 + (16 << 20),
-                "it is not sparse"
-            );
+            let (was, is) = (allocated(&images[n]), allocated(&restored));
+            println!("  {} MiB allocated, {} in the original", mib(is), mib(was));
+            // Zeroes that are too few for a hole come back as data.
+            assert!(is <= was + was / 8, "it is not as sparse as it was");
             std::fs::remove_file(&restored).unwrap();
         }
     };

@@ -31,6 +31,8 @@ use crate::time::Timestamp;
 pub(crate) struct State {
     /// The repository.
     pub(crate) repository: RepositoryId,
+    /// The hash of the parameters that it was made with.
+    pub(crate) parameters: ObjectHash,
     /// The number of entries folded; the number that the next one gets.
     pub(crate) next: u64,
     /// The hash of the last entry.
@@ -112,16 +114,14 @@ impl State {
             ));
         };
         if recorded != parameters {
-            return Err(chain(
-                0,
-                "the log belongs to other parameters than those in raksha.json",
-            ));
+            return Err(other_parameters());
         }
         if !verifier.verify(&first.message, &first.signature) {
             return Err(chain(0, "the signature is not the repository's"));
         }
         Ok(Self {
             repository,
+            parameters,
             next: 1,
             head: first.hash,
             sessions: BTreeMap::new(),
@@ -443,6 +443,14 @@ impl State {
         };
         !live && name.session.0 < self.next && !self.sessions.contains_key(&name.session)
     }
+}
+
+/// What raksha.json says is not what the repository was made with. Believing it could store data unsealed.
+pub(crate) fn other_parameters() -> Error {
+    chain(
+        0,
+        "the log belongs to other parameters than those in raksha.json: one of them was changed; restore the right one from elsewhere",
+    )
 }
 
 /// The log was changed by somebody.

@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use super::checkpoint;
 use super::entry::{Action, Entry};
 use super::fetch::Fetcher;
-use super::fold::State;
+use super::fold::{State, other_parameters};
 use super::handle::Repository;
 use super::keys::{MasterKey, PassphraseCost, Purpose, Secret};
 use super::keyslots;
@@ -235,6 +235,9 @@ async fn first_state(
     parameters: ObjectHash,
 ) -> Result<State> {
     if let Some(state) = checkpoint::newest(&*target.objects, &described.verifier).await? {
+        if state.parameters != parameters {
+            return Err(other_parameters());
+        }
         return Ok(state);
     }
     let first = target.catalog.read(0, 1).await?;

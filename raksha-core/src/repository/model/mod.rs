@@ -70,6 +70,7 @@ impl World {
     fn new(fault: Fault, actors: Vec<Actor>) -> Self {
         let state = State {
             repository: RepositoryId::from_bytes([0; 16]),
+            parameters: ObjectHash::from_bytes([0; 32]),
             next: 1,
             head: ObjectHash::from_bytes([0; 32]),
             sessions: BTreeMap::new(),
