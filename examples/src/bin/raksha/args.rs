@@ -47,22 +47,18 @@ pub struct Common {
     pub quiet: bool,
 }
 
-/// What opens the repository. One of them is needed by everything but `verify --keyless`, `discover` and listing jobs and runs.
+/// What opens the repository; everything but `verify --keyless`, `discover` and listing jobs and runs needs it. What is not
+/// given here is looked for in the environment: RAKSHA_KEY_FILE, RAKSHA_PASSPHRASE_FILE, RAKSHA_PASSPHRASE.
 #[derive(Debug, Args)]
 pub struct KeyOptions {
-    /// A file whose first line is the passphrase; `-` reads it from stdin. (The environment variable RAKSHA_PASSPHRASE holds one, too)
-    #[arg(
-        long,
-        global = true,
-        env = "RAKSHA_PASSPHRASE_FILE",
-        value_name = "FILE"
-    )]
+    /// A file whose first line is the passphrase; `-` reads it from stdin [env: RAKSHA_PASSPHRASE_FILE, or the passphrase itself in
+    /// RAKSHA_PASSPHRASE]
+    #[arg(long, global = true, value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
-    /// A file of at least 32 bytes that nobody can guess
+    /// A file of at least 32 bytes that nobody can guess [env: RAKSHA_KEY_FILE]
     #[arg(
         long,
         global = true,
-        env = "RAKSHA_KEY_FILE",
         value_name = "FILE",
         conflicts_with = "passphrase_file"
     )]
@@ -325,7 +321,8 @@ pub struct ReapOptions {
 pub enum KeyVerb {
     /// List key slots
     List,
-    /// Add a key slot. The environment variable RAKSHA_NEW_PASSPHRASE can hold the new passphrase
+    /// Add a key slot. What is not given here is looked for in RAKSHA_NEW_KEY_FILE, RAKSHA_NEW_PASSPHRASE_FILE and
+    /// RAKSHA_NEW_PASSPHRASE
     Add {
         /// What to call the slot
         slot: String,

@@ -45,7 +45,7 @@ impl Context {
         secret::read(
             key.passphrase_file.as_deref(),
             key.key_file.as_deref(),
-            "RAKSHA_PASSPHRASE",
+            "RAKSHA",
         )
     }
 

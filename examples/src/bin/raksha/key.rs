@@ -23,7 +23,7 @@ pub async fn carry_out(context: &Context, verb: KeyVerb) -> Result<()> {
             let new = secret::read(
                 new_passphrase_file.as_deref(),
                 new_key_file.as_deref(),
-                "RAKSHA_NEW_PASSPHRASE",
+                "RAKSHA_NEW",
             )?;
             repository
                 .add_key(&slot, &new, &context.secret()?, &who)

@@ -21,7 +21,10 @@ fn outcome(state: &RunState) -> Option<&RunOutcome> {
 async fn at_every_call(seed: u64, trouble: Trouble) {
     let bench = Bench::new(seed).await;
     let job = bench.job().await;
-    let mut points = 0;
+    // The runs in trouble have a base, and anchors of it to release.
+    bench.run(job).await.unwrap();
+    let mut points = 1;
+    let anchors = bench.disks().await.len();
     for n in 0.. {
         bench.fate.set(n, trouble.clone());
         let handle = bench.raksha.run(job).await.unwrap();
@@ -55,11 +58,6 @@ async fn at_every_call(seed: u64, trouble: Trouble) {
             }
         }
         assert_eq!(bench.raksha.points().await.unwrap().len(), points, "{when}");
-        let anchors = if points > 0 {
-            bench.disks().await.len()
-        } else {
-            0
-        };
         if bench.recorded().await != anchors {
             assert_eq!(
                 *call, "release",
@@ -111,6 +109,9 @@ async fn a_run_that_is_cancelled_anywhere_leaves_nothing_behind() {
 async fn what_a_run_leaves_that_dies_anywhere_is_reaped() {
     let bench = Bench::new(33).await;
     let job = bench.job().await;
+    bench.run(job).await.unwrap();
+    let anchors = bench.disks().await.len();
+    let mut outcomes = [0, 0];
     for n in 0.. {
         let told = Arc::new(Notify::new());
         bench.fate.set(n, Trouble::Hang(Arc::clone(&told)));
@@ -139,21 +140,24 @@ async fn what_a_run_leaves_that_dies_anywhere_is_reaped() {
         let points = bench.raksha.points().await.unwrap();
         let committed = points.iter().find(|p| p.summary.run == Some(id));
         match (outcome(&run.state), committed) {
-            (Some(RunOutcome::Succeeded { point }), Some(listed)) => assert_eq!(*point, listed.id),
-            (Some(RunOutcome::Failed { error }), None) => assert_eq!(error, "interrupted"),
+            (Some(RunOutcome::Succeeded { point }), Some(listed)) => {
+                assert_eq!(*point, listed.id);
+                outcomes[0] += 1;
+            }
+            (Some(RunOutcome::Failed { error }), None) => {
+                assert_eq!(error, "interrupted");
+                outcomes[1] += 1;
+            }
             other => panic!("{when}: {other:?}"),
         }
         // The repository's own sessions are for its collector to fence.
         for session in bench.repository.sessions().await.unwrap() {
             bench.repository.fence(session.id, "test").await.unwrap();
         }
-        let anchors = if points.is_empty() {
-            0
-        } else {
-            bench.disks().await.len()
-        };
         bench.assert_clean(anchors, &when).await;
     }
+    let died_before_and_after_the_commit = outcomes.iter().all(|n| *n > 0);
+    assert!(died_before_and_after_the_commit, "{outcomes:?}");
 }
 
 #[tokio::test]

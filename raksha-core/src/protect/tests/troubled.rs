@@ -25,6 +25,9 @@ pub(super) enum Trouble {
     Hang(Arc<Notify>),
 }
 
+/// Reads beyond this many since trouble was set are not counted: they are all alike.
+const READS: usize = 12;
+
 /// Counts calls, and knows at which one there will be trouble.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Fate(Arc<Mutex<Inner>>);
@@ -57,8 +60,13 @@ impl Fate {
         let trouble = {
             let mut inner = self.0.lock().unwrap();
             let n = inner.calls.len();
-            inner.calls.push(name);
-            inner.trouble.clone().filter(|(at, _)| *at == n)
+            let alike = inner.calls.iter().filter(|call| **call == "read");
+            if name == "read" && alike.count() >= READS {
+                None
+            } else {
+                inner.calls.push(name);
+                inner.trouble.clone().filter(|(at, _)| *at == n)
+            }
         };
         let failed = || Error::new(Kind::Unavailable, name, "trouble");
         match trouble.map(|(_, trouble)| trouble) {
