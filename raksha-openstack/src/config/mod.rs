@@ -25,7 +25,10 @@
 //! - A vendor profile that cannot be found is an error, not a warning; the profiles built into openstacksdk are not known here.
 //! - Without `auth_type` and password, an application credential or a token is used if there is one. openstacksdk fails.
 //! - An application credential with a scope is refused here; openstacksdk leaves that to Keystone.
-//! - The domain of a user or project counts more than `default_domain_*`, also if the former is a name and the latter an id.
+//! - The domain of a user or project counts more than `domain_*` and `default_domain_*`, also if the former is a name and the latter
+//!   an id.
+//! - Values stay what was written: an unquoted `0123` is `0123`, where openstacksdk reads the octal number 83.
+//! - `OS_REGION_NAME` beside `OS_CLOUD` chooses the region, as for the `openstack` command; openstacksdk does not look at it.
 //! - `insecure` and `verify` take `true`, `yes`, `on`, `1` and their opposites and nothing else. openstacksdk reads `OS_INSECURE=1` as false.
 //!
 //! Not looked at: caches, metrics, networks, API versions, and interface or region per service.
