@@ -1,1 +1,45 @@
-//! raksha-openstack.
+//! Raksha for OpenStack clouds.
+//!
+//! # What is here
+//!
+//! | module | what it does |
+//! | --- | --- |
+//! | [`config`] | reads how to reach a cloud and as whom: `clouds.yaml`, `secure.yaml`, `clouds-public.yaml`, `OS_*` variables |
+//! | [`auth`] | who one is and for what ([`auth::Auth`]); the Keystone v3 request for a token as a value ([`auth::request`]); what a token's answer says ([`auth::answer`]) |
+//! | [`catalog`] | which endpoint serves which service, by region and interface |
+//! | [`service`] | the official service types and their aliases |
+//!
+//! # What is not here
+//!
+//! No transport: nothing in this crate opens a connection. It neither sends the requests that it builds, nor discovers API
+//! versions, nor renews tokens, and it implements none of raksha-core's traits of clouds: one cannot yet back up or restore a
+//! server of an OpenStack cloud with it.
+//!
+//! # Example
+//!
+//! ```
+//! use raksha_openstack::auth::{Auth, request};
+//! use raksha_openstack::config::{CloudConfig, Sources};
+//!
+//! let sources = Sources::default()
+//!     .variable("OS_AUTH_URL", "https://keystone.example/v3")
+//!     .variable("OS_USERNAME", "demo")
+//!     .variable("OS_PASSWORD", "correct horse")
+//!     .variable("OS_PROJECT_NAME", "demo")
+//!     .variable("OS_DEFAULT_DOMAIN_ID", "default");
+//! let cloud = CloudConfig::from_environment(&sources)?;
+//! assert!(matches!(cloud.auth, Auth::Password { .. }));
+//! assert!(!format!("{cloud:?}{sources:?}").contains("horse"), "secrets are not printed");
+//!
+//! let request = request::issue_token(&cloud.auth_url, &cloud.auth)?;
+//! assert_eq!(request.url.as_str(), "https://keystone.example/v3/auth/tokens");
+//! # raksha_core::Result::<()>::Ok(())
+//! ```
+
+pub mod auth;
+pub mod catalog;
+pub mod config;
+mod secret;
+pub mod service;
+
+pub use secret::Secret;
