@@ -73,11 +73,12 @@ fn parameters(random: &mut Random) -> Parameters {
             max: 64 << 10,
         },
     ];
-    let mut parameters = Parameters::default();
-    parameters.chunking = *random.pick(&chunkings).unwrap();
-    parameters.segment_size = 1 << 20;
-    parameters.pack_size = 1 << 20;
-    parameters
+    Parameters {
+        chunking: *random.pick(&chunkings).unwrap(),
+        segment_size: 1 << 20,
+        pack_size: 1 << 20,
+        ..Parameters::default()
+    }
 }
 
 impl World {
@@ -311,7 +312,7 @@ impl World {
 
     async fn change_key(&mut self) {
         let (old, current) = self.secret.clone();
-        let name = format!("slot-{}", self.random.next());
+        let name = format!("slot-{}", self.random.number());
         let secret = match self.random.one_in(2) {
             true => Secret::passphrase(name.clone()),
             false => Secret::key_file(&self.random.bytes(32)),

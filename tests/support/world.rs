@@ -28,10 +28,11 @@ pub fn options() -> EngineOptions {
 
 /// Small in everything that can be, so that segments and packs are many.
 pub fn small() -> Parameters {
-    let mut parameters = Parameters::default();
-    parameters.segment_size = 1 << 20;
-    parameters.pack_size = 1 << 20;
-    parameters
+    Parameters {
+        segment_size: 1 << 20,
+        pack_size: 1 << 20,
+        ..Parameters::default()
+    }
 }
 
 /// Backs up `bytes` as the disk `name`.
