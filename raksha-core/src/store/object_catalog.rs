@@ -11,8 +11,12 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use super::{Appended, ManifestCatalog};
 use crate::error::{Error, Kind, Result};
 
-/// Entries read at once; so many behind the end are looked for, too.
-const READ_AHEAD: u64 = 16;
+/// Entries asked for at once when the end of the log may be near: mostly it is, and each request for one that is not there costs as much as another. One that was lost
+/// is noticed if one of the next three is there.
+const NEAR_THE_END: u64 = 4;
+
+/// Entries asked for at once when there are many.
+const FAR_FROM_IT: u64 = 64;
 
 /// A [`ManifestCatalog`] over any object store whose [`PutMode::Create`] lets exactly one creator of a name win.
 ///
@@ -82,8 +86,9 @@ impl ManifestCatalog for ObjectCatalog {
         let last = number.saturating_add(limit as u64);
         let mut entries = Vec::new();
         let mut from = number;
+        let mut at_once = NEAR_THE_END;
         while from < last {
-            let to = last.min(from.saturating_add(READ_AHEAD));
+            let to = last.min(from.saturating_add(at_once));
             let some = try_join_all((from..to).map(|n| self.entry(n))).await?;
             let there = some.iter().take_while(|entry| entry.is_some()).count();
             if some.iter().skip(there).any(Option::is_some) {
@@ -94,6 +99,7 @@ impl ManifestCatalog for ObjectCatalog {
                 break;
             }
             from = to;
+            at_once = FAR_FROM_IT.min(at_once * 4);
         }
         Ok(entries)
     }
