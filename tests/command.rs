@@ -173,7 +173,36 @@ fn a_disk_is_backed_up_listed_compared_restored_and_forgotten() {
     assert_eq!(whole["damage"], Value::Array(Vec::new()));
     assert_eq!(whole["points"], 2);
 
+    raksha.ok(&["hold", &first]);
+    let held = raksha.fails(&["forget", &first]);
+    assert!(held.contains("held") || held.contains("hold"), "{held}");
+    raksha.ok(&["hold", &first, "--lift"]);
     raksha.ok(&["forget", &first]);
+    let log = raksha.json(&["log"]);
+    let log = log.as_array().unwrap();
+    let kinds: Vec<&str> = log
+        .iter()
+        .map(|e| e["action"]["kind"].as_str().unwrap())
+        .collect();
+    assert_eq!(kinds[0], "created");
+    assert_eq!(
+        kinds[kinds.len() - 3..],
+        ["hold_set", "hold_lifted", "points_forgotten"]
+    );
+    assert_eq!(log.last().unwrap()["by"], "tester");
+    let (end, lines) = (
+        log.len() - 2,
+        raksha.ok(&["log", "--from", &(log.len() - 2).to_string()]),
+    );
+    assert_eq!(
+        lines.lines().count(),
+        3,
+        "a heading and two entries: {lines}"
+    );
+    assert!(
+        lines.contains(&end.to_string()) && lines.contains("hold_lifted"),
+        "{lines}"
+    );
     let unknown = raksha.fails(&["disk", "restore", &first, &text(&place.path("gone.raw"))]);
     assert!(unknown.contains("no"), "{unknown}");
     let collected = raksha.json(&["collect"]);
@@ -495,10 +524,18 @@ async fn two_servers_are_protected_and_brought_back() {
     raksha.ok(&["verify"]);
 }
 
-/// The names of objects that are whole: what an upload has under way has another name.
-fn whole(folder: &Path) -> usize {
-    let name = |f: &PathBuf| f.file_name().unwrap().to_string_lossy().len();
-    files(folder).iter().filter(|f| name(f) == 64).count()
+/// How many log entries there are beyond those of a new repository and of the session that is open: what was published.
+fn publications(place: &Place) -> usize {
+    let digits = |f: &PathBuf| {
+        let name = f.file_name().unwrap().to_string_lossy().into_owned();
+        name.len() == 20 && name.bytes().all(|b| b.is_ascii_digit())
+    };
+    let entries = files(&place.path("target/log"));
+    entries
+        .iter()
+        .filter(|f| digits(f))
+        .count()
+        .saturating_sub(2)
 }
 
 /// Starts a call, waits until `seen` says that enough has happened, and kills it.
@@ -572,13 +609,7 @@ async fn a_killed_backup_goes_on_where_it_was() {
     let content = random.bytes(SIZE as usize);
     let disk = place.file("disk.raw", &content);
     let backup = ["disk", "backup", disk.as_str(), "--name", "big"];
-    let (index, points) = (place.path("target/index"), place.path("target/points"));
-    kill_when(raksha, &backup, || whole(&index) >= 1);
-    assert_eq!(
-        whole(&points),
-        0,
-        "the backup was over before it was killed"
-    );
+    kill_when(raksha, &backup, || publications(&place) >= 1);
     assert_eq!(
         raksha.json(&["points"]),
         Value::Array(Vec::new()),
@@ -668,8 +699,10 @@ async fn a_killed_run_is_cleaned_up_after() {
     let raksha = place.raksha.clone().with("RAKSHA_CLOUD", &address);
     raksha.ok(&["job", "create", "nightly", "--server", "all"]);
     let snapshots = place.path("here/snapshots");
-    let index = place.path("target/index");
-    kill_when(&raksha, &["job", "run", "nightly"], || whole(&index) >= 1);
+    let packs = place.path("target/packs");
+    kill_when(&raksha, &["job", "run", "nightly"], || {
+        files(&packs).len() >= 3
+    });
     assert!(
         !files(&snapshots).is_empty(),
         "the run should have had a snapshot"
