@@ -1,61 +1,15 @@
-//! The `raksha` program as a shell would call it: every verb, what it prints, how it fails, and what is left when it is killed.
+//! The `raksha` program as a shell would call it: what its verbs do and print, and how they fail.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::path::Path;
 
-use object_store::ObjectStoreExt;
-use raksha_core::cloud::{DiskId, DiskSource};
 use raksha_core::env::Env;
 use raksha_core::local::{LocalCloud, NewServer};
-use raksha_tests::{Build, Program, Random};
+use raksha_tests::{Build, Place, Program, Random, contents, disks, files, is_id, text};
 use serde_json::Value;
-use tempfile::TempDir;
 
 const MIB: u64 = 1 << 20;
-
-/// A directory with a repository that a key file opens; all that the program leaves behind is in it.
-struct Place {
-    folder: TempDir,
-    raksha: Program,
-}
-
-impl Place {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let key = folder.path().join("key");
-        fs::write(&key, Random::new(7).bytes(32)).unwrap();
-        let raksha = Program::find(Build::Newest)
-            .at_home(folder.path())
-            .with("RAKSHA_TARGET", folder.path().join("target"))
-            .with("RAKSHA_KEY_FILE", &key);
-        let id = raksha.ok(&["init"]);
-        assert!(is_id(&id), "init must print the repository's id: {id}");
-        Self { folder, raksha }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn file(&self, name: &str, bytes: &[u8]) -> String {
-        let path = self.path(name);
-        fs::write(&path, bytes).unwrap();
-        text(&path)
-    }
-}
-
-fn text(path: &Path) -> String {
-    path.to_str().unwrap().to_owned()
-}
-
-fn is_id(text: &str) -> bool {
-    text.len() >= 32 && text.chars().all(|c| c.is_ascii_hexdigit() || c == '-')
-}
 
 fn keys(value: &Value) -> Vec<&str> {
     let object = value.as_object().expect("it must be an object");
@@ -224,7 +178,7 @@ fn damage_is_found_without_the_key_and_named() {
     place.raksha.ok(&["disk", "backup", &disk, "--name", "web"]);
     // Without any key: whoever holds the bytes can check them.
     let keyless = Program::find(Build::Newest)
-        .at_home(place.folder.path())
+        .at_home(place.folder())
         .with("RAKSHA_TARGET", place.path("target"));
     assert_eq!(
         keyless.json(&["verify", "--keyless"])["damage"],
@@ -267,7 +221,7 @@ fn keys_open_and_never_show() {
     assert_eq!(slots.as_array().unwrap().len(), 2);
 
     let anna = Program::find(Build::Newest)
-        .at_home(place.folder.path())
+        .at_home(place.folder())
         .with("RAKSHA_TARGET", place.path("target"));
     let by_file = anna.clone().with("RAKSHA_PASSPHRASE_FILE", &file);
     let by_variable = anna.clone().with("RAKSHA_PASSPHRASE", secret);
@@ -343,28 +297,12 @@ fn wrong_usage_is_told_from_failure() {
     let no_point = raksha.fails(&["forget", "0123456789ab"]);
     assert!(no_point.contains("0123456789ab"), "{no_point}");
     let no_target = Program::find(Build::Newest)
-        .at_home(place.folder.path())
+        .at_home(place.folder())
         .with("RAKSHA_KEY_FILE", place.path("key"))
         .fails(&["points"]);
     assert!(no_target.contains("--target"), "{no_target}");
     let no_cloud = raksha.fails(&["discover"]);
     assert!(no_cloud.contains("--cloud"), "{no_cloud}");
-}
-
-/// All files below a folder.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(folder) else {
-        return Vec::new();
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let path = entry.unwrap().path();
-        match path.is_dir() {
-            true => found.extend(files(&path)),
-            false => found.push(path),
-        }
-    }
-    found
 }
 
 /// A cloud with two servers, two disks each, on one network.
@@ -385,32 +323,6 @@ async fn two_servers(folder: &Path, random: &mut Random) -> LocalCloud {
         file.write_all_at(&data[..1_000_000], 9 * MIB).unwrap();
     }
     cloud
-}
-
-/// The files of all disks, by server and place.
-async fn disks(cloud: &LocalCloud) -> BTreeMap<(String, usize), PathBuf> {
-    let mut found = BTreeMap::new();
-    for server in cloud.graph().await.unwrap().servers {
-        for (n, attachment) in server.attachments.iter().enumerate() {
-            let id = match &attachment.source {
-                DiskSource::Volume(id) => DiskId::Volume(id.clone()),
-                DiskSource::Local { name, .. } => DiskId::Local {
-                    server: server.id.clone(),
-                    name: name.clone(),
-                },
-            };
-            let path = cloud.disk_path(&id).await.unwrap();
-            found.insert((server.name.clone(), n), path);
-        }
-    }
-    found
-}
-
-async fn contents(cloud: &LocalCloud) -> BTreeMap<(String, usize), Vec<u8>> {
-    let disks = disks(cloud).await.into_iter();
-    disks
-        .map(|(key, path)| (key, fs::read(path).unwrap()))
-        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -471,7 +383,7 @@ async fn two_servers_are_protected_and_brought_back() {
     );
     let is = contents(&here).await;
 
-    // What is where it was is in the way of nothing, and a plan changes nothing.
+    // Into another cloud; and a plan changes nothing.
     let there = LocalCloud::create(place.path("there"), Env::system())
         .await
         .unwrap();
@@ -500,7 +412,7 @@ async fn two_servers_are_protected_and_brought_back() {
     assert!(addresses.contains(&"10.0.0.5") && addresses.contains(&"10.0.0.6"));
 
     // Whatever the jobs were kept in: the target and the key are enough.
-    for file in files(place.folder.path()) {
+    for file in files(place.folder()) {
         if file.to_string_lossy().contains("jobs.sqlite") {
             fs::remove_file(file).unwrap();
         }
@@ -522,213 +434,4 @@ async fn two_servers_are_protected_and_brought_back() {
         "the point came back different"
     );
     raksha.ok(&["verify"]);
-}
-
-/// How many log entries there are beyond those of a new repository and of the session that is open: what was published.
-fn publications(place: &Place) -> usize {
-    let digits = |f: &PathBuf| {
-        let name = f.file_name().unwrap().to_string_lossy().into_owned();
-        name.len() == 20 && name.bytes().all(|b| b.is_ascii_digit())
-    };
-    let entries = files(&place.path("target/log"));
-    entries
-        .iter()
-        .filter(|f| digits(f))
-        .count()
-        .saturating_sub(2)
-}
-
-/// Starts a call, waits until `seen` says that enough has happened, and kills it.
-fn kill_when(raksha: &Program, arguments: &[&str], seen: impl Fn() -> bool) {
-    let mut child = raksha
-        .command(arguments)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let began = Instant::now();
-    while !seen() {
-        let ended = child.try_wait().unwrap();
-        assert!(
-            ended.is_none(),
-            "raksha {arguments:?} ended ({ended:?}) before it could be killed"
-        );
-        assert!(
-            began.elapsed() < Duration::from_secs(120),
-            "raksha {arguments:?} gets nowhere"
-        );
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    // SIGKILL: nothing of the process runs after it.
-    child.kill().unwrap();
-    child.wait().unwrap();
-}
-
-/// Bytes of data packs that the log has, whoever added them.
-async fn published(place: &Place) -> u64 {
-    use raksha_core::repository::{Action, EngineOptions, Repository, Secret, Target};
-    use raksha_core::store::Role;
-    let memory = object_store::memory::InMemory::new();
-    // The log alone tells, and can be read while nobody minds.
-    for file in files(&place.path("target")) {
-        let name = file.strip_prefix(place.path("target")).unwrap();
-        if name.starts_with("packs") {
-            continue;
-        }
-        let location = object_store::path::Path::from(text(name));
-        memory
-            .put(&location, fs::read(&file).unwrap().into())
-            .await
-            .unwrap();
-    }
-    let key = Secret::key_file(&fs::read(place.path("key")).unwrap());
-    let target = Target::new(Arc::new(memory));
-    let repository = Repository::open(target, &key, EngineOptions::default())
-        .await
-        .unwrap();
-    let mut bytes = 0;
-    for happened in repository.history(0, 10_000).await.unwrap() {
-        if let Action::PacksAdded { packs, .. } = happened.action {
-            bytes += packs
-                .iter()
-                .filter(|p| p.role == Role::Data)
-                .map(|p| p.bytes)
-                .sum::<u64>();
-        }
-    }
-    bytes
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_backup_goes_on_where_it_was() {
-    let place = Place::new();
-    let raksha = &place.raksha;
-    const SIZE: u64 = 320 * MIB;
-    let mut random = Random::announced("command");
-    // Bytes that do not compress, so that what is published and what is new can be compared.
-    let content = random.bytes(SIZE as usize);
-    let disk = place.file("disk.raw", &content);
-    let backup = ["disk", "backup", disk.as_str(), "--name", "big"];
-    kill_when(raksha, &backup, || publications(&place) >= 1);
-    assert_eq!(
-        raksha.json(&["points"]),
-        Value::Array(Vec::new()),
-        "half a backup is no point"
-    );
-    let before = published(&place).await;
-    assert!(before > 0, "nothing was published");
-
-    let second = raksha.json(&backup);
-    let new = second["new_bytes"].as_u64().unwrap();
-    println!(
-        "killed after {} MiB were published; of {} MiB, {} MiB were new to the second run",
-        before / MIB,
-        SIZE / MIB,
-        new / MIB
-    );
-    // Packs have directories and records have tags, some hundredths of their size.
-    let together = new + before;
-    assert!(
-        together >= SIZE,
-        "{new} new + {before} known are less than the disk has"
-    );
-    assert!(
-        together <= SIZE + SIZE / 50,
-        "{new} new + {before} known: what was published was stored again"
-    );
-
-    let out = place.path("out.raw");
-    raksha.ok(&[
-        "disk",
-        "restore",
-        second["point"].as_str().unwrap(),
-        &text(&out),
-    ]);
-    assert!(
-        fs::read(&out).unwrap() == content,
-        "the disk came back different"
-    );
-    fs::remove_file(&out).unwrap();
-    // The dead session is fenced off, and what it had uploaded and not published goes.
-    let collected = raksha.json(&["collect", "--fence-after", "0s"]);
-    assert_eq!(
-        collected["fenced"].as_array().unwrap().len(),
-        1,
-        "{collected}"
-    );
-    raksha.ok(&["verify"]);
-    // A restore that is killed leaves nothing that could be taken for the disk.
-    kill_when(
-        raksha,
-        &[
-            "disk",
-            "restore",
-            second["point"].as_str().unwrap(),
-            &text(&out),
-        ],
-        || place.path("out.raw.partial").exists(),
-    );
-    assert!(!out.exists(), "half a disk has the name of a whole one");
-    raksha.ok(&[
-        "disk",
-        "restore",
-        second["point"].as_str().unwrap(),
-        &text(&out),
-    ]);
-    assert!(
-        fs::read(&out).unwrap() == content,
-        "the disk came back different"
-    );
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_run_is_cleaned_up_after() {
-    let place = Place::new();
-    let mut random = Random::announced("command");
-    let cloud = LocalCloud::create(place.path("here"), Env::system())
-        .await
-        .unwrap();
-    cloud
-        .add_server(NewServer::new("web").volume("data", 200 * MIB))
-        .await
-        .unwrap();
-    for path in disks(&cloud).await.into_values() {
-        fs::write(path, random.bytes(200 * MIB as usize)).unwrap();
-    }
-    let address = format!("local:{}", place.path("here").display());
-    let raksha = place.raksha.clone().with("RAKSHA_CLOUD", &address);
-    raksha.ok(&["job", "create", "nightly", "--server", "all"]);
-    let snapshots = place.path("here/snapshots");
-    let packs = place.path("target/packs");
-    kill_when(&raksha, &["job", "run", "nightly"], || {
-        files(&packs).len() >= 3
-    });
-    assert!(
-        !files(&snapshots).is_empty(),
-        "the run should have had a snapshot"
-    );
-
-    let reaped = raksha.json(&["reap", "--all"]);
-    assert_eq!(reaped["runs"].as_array().unwrap().len(), 1, "{reaped}");
-    assert!(reaped["released"].as_u64().unwrap() >= 1, "{reaped}");
-    assert_eq!(
-        files(&snapshots),
-        Vec::<PathBuf>::new(),
-        "a snapshot was left in the cloud"
-    );
-    let runs = raksha.json(&["run", "list"]);
-    assert!(
-        runs[0]["state"]["ended"]["outcome"]["failed"].is_object(),
-        "{runs}"
-    );
-    let run = raksha.ok(&["job", "run", "nightly"]);
-    let there = LocalCloud::create(place.path("there"), Env::system())
-        .await
-        .unwrap();
-    let into = format!("local:{}", place.path("there").display());
-    raksha.ok(&["restore", &run, "--into", &into]);
-    assert!(
-        contents(&there).await == contents(&cloud).await,
-        "the server came back different"
-    );
 }

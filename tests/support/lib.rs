@@ -2,12 +2,16 @@
 
 mod memory_disk;
 mod overlay;
+mod place;
 mod program;
 mod random;
+mod stored;
 mod world;
 
 pub use memory_disk::{MemoryDisk, MemorySink};
 pub use overlay::Overlay;
+pub use place::{Place, contents, disks, files, is_id, text};
 pub use program::{Build, Program, Said};
 pub use random::Random;
+pub use stored::{DAMAGED, HARMS, Harm, Stored, failed};
 pub use world::{back_up, back_up_disk, objects, options, restore, small};
