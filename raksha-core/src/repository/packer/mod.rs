@@ -64,7 +64,7 @@ impl Options {
                 .map_or(2, Into::into)
                 .min(8),
             uploads: 8,
-            publish_bytes: 256 << 20,
+            publish_bytes: 64 << 20,
             check: true,
         }
     }
