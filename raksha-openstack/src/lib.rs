@@ -39,6 +39,7 @@
 pub mod auth;
 pub mod catalog;
 pub mod config;
+mod roads;
 mod secret;
 pub mod service;
 
