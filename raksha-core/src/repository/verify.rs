@@ -13,7 +13,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use serde::Serialize;
 
 use super::checkpoint;
-use super::entry::Entry;
+use super::entry::{Entry, LogHome};
 use super::fold::State;
 use super::frame::unframe;
 use super::names::{CHECKPOINTS, KEYS, LOG, ObjectKind, PARAMETERS, StoredName, point_location};
@@ -170,6 +170,9 @@ async fn follow_log(
         if entries.is_empty() {
             break;
         }
+        if target.home() == LogHome::Catalog {
+            compare_copies(target, next, &entries, found).await?;
+        }
         for (number, bytes) in (next..).zip(entries) {
             found.count(&bytes);
             let folded = Entry::decode(number, &bytes).and_then(|signed| match &mut state {
@@ -195,6 +198,41 @@ async fn follow_log(
         return Ok(None);
     }
     Ok(state)
+}
+
+/// Where the log lies elsewhere, the target must have a copy of each entry.
+async fn compare_copies(
+    target: &Target,
+    first: u64,
+    entries: &[Bytes],
+    found: &mut Verified,
+) -> Result<()> {
+    let copies = (first..).zip(entries).map(|(number, entry)| async move {
+        let location = log_location(number);
+        let copy = get(&*target.objects, &location).await;
+        (location, copy, entry)
+    });
+    let mut copies = stream::iter(copies).buffered(IN_FLIGHT);
+    while let Some((location, copy, entry)) = copies.next().await {
+        let wrong = match copy {
+            Ok(copy) => {
+                found.count(&copy);
+                (copy != *entry).then(|| {
+                    Error::new(
+                        Kind::Corrupt,
+                        "verify",
+                        "the copy of the log entry is not what the catalog has",
+                    )
+                })
+            }
+            Err(e) if e.kind() == Kind::NotFound => Some(e),
+            Err(e) => return Err(e),
+        };
+        if let Some(error) = wrong {
+            found.damage(&location, &error);
+        }
+    }
+    Ok(())
 }
 
 /// How many entries the log has at least, as the names of later entries and of checkpoints tell. What its end lost that nothing else tells of
