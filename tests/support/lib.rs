@@ -5,6 +5,7 @@ mod overlay;
 mod place;
 mod program;
 mod random;
+pub mod simulation;
 mod stored;
 mod world;
 
