@@ -57,6 +57,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use raksha_core::env::Env;
 use raksha_core::{Error, Kind, Result};
 use reqwest::StatusCode;
@@ -172,7 +173,7 @@ impl Client {
             content,
         } = self.0.exchange(&call, Reading::Whole).await?;
         match content {
-            Content::Whole(body) => answer(&call, status, headers, &body),
+            Content::Whole(body) => answer(&call, status, headers, body),
             Content::Stream(_) => {
                 let id = transport::request_id(&headers).map(str::to_owned);
                 Err(problem::corrupt(
@@ -193,6 +194,20 @@ impl Client {
         service: Service,
     ) -> Result<Option<(Microversion, Microversion)>> {
         self.0.range(service).await
+    }
+
+    /// `wanted`, or the highest microversion that `service` speaks if that is lower; none if it has none. For requests that newer services answer in
+    /// more detail, and that are of use without it.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn at_most(
+        &self,
+        service: Service,
+        wanted: Microversion,
+    ) -> Result<Option<Microversion>> {
+        let range = self.0.range(service).await?;
+        Ok(range.map(|(_, max)| wanted.min(max)))
     }
 
     /// Whether `service` is in the catalog, or named by an endpoint override.
@@ -350,10 +365,10 @@ fn extend(url: &mut Url, path: &str, operation: &'static str) -> Result<()> {
 }
 
 /// The answer if it is a success, or else the error.
-fn answer(call: &Call, status: StatusCode, headers: HeaderMap, body: &[u8]) -> Result<Answer> {
+fn answer(call: &Call, status: StatusCode, headers: HeaderMap, text: Bytes) -> Result<Answer> {
     let request_id = transport::request_id(&headers).map(str::to_owned);
     if !status.is_success() {
-        let words = problem::words(body);
+        let words = problem::words(&text);
         return Err(problem::refused(
             call,
             status,
@@ -361,10 +376,10 @@ fn answer(call: &Call, status: StatusCode, headers: HeaderMap, body: &[u8]) -> R
             request_id.as_deref(),
         ));
     }
-    let body = if body.is_empty() {
+    let body = if text.is_empty() {
         Value::Null
     } else {
-        serde_json::from_slice(body).map_err(|source| {
+        serde_json::from_slice(&text).map_err(|source| {
             let message =
                 "the answer is no JSON: something else than this service answers at its endpoint";
             problem::corrupt(call, request_id.as_deref(), message).caused_by(source)
@@ -376,6 +391,7 @@ fn answer(call: &Call, status: StatusCode, headers: HeaderMap, body: &[u8]) -> R
         request_id,
         headers,
         operation: call.operation,
+        text,
     })
 }
 

@@ -24,9 +24,20 @@ impl Client {
         request: Request,
         key: &'static str,
     ) -> Result<Vec<Value>> {
+        self.list_seen(service, request, key, &mut |_| Ok(())).await
+    }
+
+    /// The same, and `see` is shown the text of each page. What it sees twice, since the list was begun anew, counts as it was last.
+    pub(crate) async fn list_seen(
+        &self,
+        service: Service,
+        request: Request,
+        key: &'static str,
+        see: &mut (dyn FnMut(&[u8]) -> Result<()> + Send),
+    ) -> Result<Vec<Value>> {
         let mut restarts = 0;
         loop {
-            match self.pages(service, &request, key).await {
+            match self.pages(service, &request, key, see).await {
                 Err((error, true)) if error.kind() == Kind::Invalid && restarts < RESTARTS => {
                     restarts += 1;
                     tracing::debug!(%error, "the list is begun anew");
@@ -42,6 +53,7 @@ impl Client {
         service: Service,
         first: &Request,
         key: &'static str,
+        see: &mut (dyn FnMut(&[u8]) -> Result<()> + Send),
     ) -> Result<Vec<Value>, (Error, bool)> {
         let mut items = Vec::new();
         let mut seen: HashSet<Vec<(String, String)>> = HashSet::new();
@@ -51,6 +63,7 @@ impl Client {
             seen.insert(request.query.clone());
             let sent = self.send(service, request.clone()).await;
             let answer = sent.map_err(|error| (error, later))?;
+            see(&answer.text).map_err(|error| (error, later))?;
             let next = next(&answer.body, key);
             let corrupt = |answer: &Answer, message: &str| {
                 let id = answer.request_id.as_deref().unwrap_or("none").to_owned();

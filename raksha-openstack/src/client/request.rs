@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use bytes::Bytes;
 use raksha_core::{Error, Kind, Result};
 use reqwest::Method;
 use reqwest::header::HeaderMap;
@@ -89,7 +90,7 @@ impl Request {
         self
     }
 
-    /// Asks for this microversion: the least that knows what is asked.
+    /// Asks for this microversion: the least that knows what is asked. Without it the service answers as its lowest one does.
     #[must_use]
     pub fn microversion(mut self, microversion: Microversion) -> Self {
         self.microversion = Some(microversion);
@@ -148,6 +149,8 @@ pub struct Answer {
     pub request_id: Option<String>,
     pub(super) headers: HeaderMap,
     pub(super) operation: &'static str,
+    /// The body as it came: JSON objects have an order there.
+    pub(crate) text: Bytes,
 }
 
 impl Answer {

@@ -61,7 +61,7 @@ impl Client {
             ));
         };
         let bytes = bytes.clone();
-        super::answer(&call, reply.status, reply.headers, &bytes)
+        super::answer(&call, reply.status, reply.headers, bytes)
     }
 }
 
