@@ -58,6 +58,7 @@ fn survey(options: &RestoreOptions, presence: impl Fn(&ResourceKey) -> Presence)
     Survey {
         findings: findings.collect(),
         problems: Vec::new(),
+        notes: Vec::new(),
     }
 }
 
