@@ -158,6 +158,8 @@ const OPEN: &str = "open target";
 const SCHEMES: &[&str] = &[
     "file:///directory (or its plain path)",
     "memory:",
+    #[cfg(feature = "rados")]
+    "rados://pool/namespace/prefix",
     #[cfg(feature = "s3")]
     "s3://bucket/prefix",
     #[cfg(feature = "swift")]
@@ -170,6 +172,7 @@ const SCHEMES: &[&str] = &[
 /// | --- | --- | --- |
 /// | `file:///directory` or a plain path | files in a [`Directory`] | |
 /// | `memory:` | this process's memory: new and empty each time | |
+/// | `rados://pool/namespace/prefix` | a namespace of a pool of Ceph (feature `rados`, and librados on the machine) | `user` (`admin` unless given), `conf`, `timeout` (seconds), `index_pool` (a replicated pool for the names, where the other one is erasure coded), `index_shards` |
 /// | `s3://bucket/prefix` | a bucket of S3 or of what speaks like it (feature `s3`); it must exist | `endpoint` (a URL, where it is not AWS), `region`, `allow_http=true`, `virtual_host=true` (the endpoint's host contains the bucket), `ca` (a file of PEM certificates), `bulk_delete=false` |
 /// | `swift://container/prefix` | a container of OpenStack Swift or of the RADOS Gateway's Swift API (feature `swift`) | `auth` (URL of Swift's own authentication, where there is no Keystone), `allow_http=true`, `ca` |
 ///
@@ -194,6 +197,8 @@ pub async fn open(address: &str, options: &OpenOptions) -> Result<OpenedTarget> 
     match scheme.as_str() {
         "file" => open_directory(address, guard, options).await,
         "memory" => open_memory(address, guard, options),
+        #[cfg(feature = "rados")]
+        "rados" => crate::rados::open(address, guard, options).await,
         #[cfg(feature = "s3")]
         "s3" => crate::s3::open(address, guard, options).await,
         #[cfg(feature = "swift")]
