@@ -269,6 +269,8 @@ impl Roads {
         recorder
             .record(&planned(RBD_SNAPSHOT, marker.to_owned(), detail))
             .await?;
+        // An attempt before this one may have made it, at another instant.
+        rbd.remove_snapshot(place, marker).await?;
         let made = rbd.make_snapshot(place, marker).await?;
         Ok(Held::RbdSnapshot {
             place: place.clone(),
