@@ -19,8 +19,9 @@ pub(crate) mod rbd;
 pub(crate) mod scratch;
 mod temporaries;
 
-use raksha_core::cloud::{DiskReader, Recorder, Temporary};
+use raksha_core::cloud::{DiskReader, DiskWriter, Recorder, Temporary};
 use raksha_core::env::Env;
+use raksha_core::id::VolumeId;
 use raksha_core::{Error, Kind, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -246,6 +247,30 @@ impl Roads {
         };
         let snapshot = rbd.snapshot(place, &name).await?;
         rbd.read(place, &snapshot).await
+    }
+
+    /// Opens a volume of `size` bytes that no server uses for writing; if it is `blank`, it is known to read as zeroes.
+    ///
+    /// # Errors
+    /// [`Kind::Unsupported`] if no road leads there, saying why.
+    pub(crate) async fn writer(
+        &self,
+        volume: &VolumeId,
+        size: u64,
+        blank: bool,
+    ) -> Result<Box<dyn DiskWriter>> {
+        let closed = |why: &str| {
+            let message = format!("the volume cannot be written where it lies: {why}");
+            let error = Error::new(Kind::Unsupported, "open volume for writing", message);
+            Err(error.with("volume", volume))
+        };
+        let Some(rbd) = self.rbd() else {
+            return closed("no access to a Ceph cluster is configured, or the road is not allowed");
+        };
+        match rbd.find(&volume_image(volume.as_str())).await? {
+            Some(place) => Ok(Box::new(rbd.write(&place, size, blank).await?)),
+            None => closed("no pool that may be looked into has it"),
+        }
     }
 
     /// Removes what was made to read a disk and is needed no longer, and says so to the recorder.

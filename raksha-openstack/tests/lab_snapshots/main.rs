@@ -6,9 +6,15 @@
 #![cfg(feature = "lab")]
 #![allow(clippy::print_stderr)] // what was measured
 
+#[cfg(test)]
 mod bench;
+#[cfg(test)]
 mod cases;
+#[cfg(test)]
 mod guest;
+#[cfg(test)]
 mod lab;
+#[cfg(test)]
 mod nfs;
+#[cfg(test)]
 mod suite;
