@@ -219,7 +219,7 @@ async fn compare_copies(
     entries: &[Bytes],
     found: &mut Verified,
 ) -> Result<()> {
-    let copies = (first..).zip(entries).map(|(number, entry)| async move {
+    let copies = (first..).zip(entries.iter().cloned()).map(|(number, entry)| async move {
         let location = log_location(number);
         let copy = get(&*target.objects, &location).await;
         (location, copy, entry)
@@ -229,7 +229,7 @@ async fn compare_copies(
         let wrong = match copy {
             Ok(copy) => {
                 found.count(&copy);
-                (copy != *entry).then(|| {
+                (copy != entry).then(|| {
                     Error::new(
                         Kind::Corrupt,
                         "verify",
