@@ -2,21 +2,28 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use raksha_core::Result;
-use raksha_core::cloud::{ResourceDiscovery, ResourceGraph, Selection};
+use raksha_core::cloud::{
+    Anchor, DiskId, OpenedDisk, Recorder, ResourceDiscovery, ResourceGraph, Selection,
+    SnapshotCapabilities, SnapshotProvider, SnapshotRequest, SnapshotSet, Temporary,
+};
 use raksha_core::env::Env;
 use serde::{Deserialize, Serialize};
 
 use crate::client::{Client, ClientOptions};
 use crate::config::CloudConfig;
 use crate::discovery;
+use crate::roads::RoadOptions;
+use crate::snapshots::{SnapshotOptions, Snapshots};
 
 /// What embedders hold: one cloud, as one principal. Cheap to clone.
 #[derive(Clone)]
 pub struct OpenStack {
     client: Client,
+    snapshots: Arc<Snapshots>,
     options: OpenStackOptions,
     env: Env,
 }
@@ -30,6 +37,10 @@ pub struct OpenStackOptions {
     pub client: ClientOptions,
     /// The operator's own way to the storage, where there is one; tenants have none.
     pub operator: Option<CephAccess>,
+    /// How the bytes of disks may be reached.
+    pub roads: RoadOptions,
+    /// How snapshots may be taken.
+    pub snapshots: SnapshotOptions,
 }
 
 /// An operator's access to the Ceph cluster that volumes and server disks lie in.
@@ -62,8 +73,16 @@ impl OpenStack {
 
     /// The same over a client that stands already.
     pub fn with_client(client: Client, options: OpenStackOptions, env: Env) -> Self {
+        let snapshots = Snapshots::new(
+            client.clone(),
+            options.snapshots.clone(),
+            options.roads.clone(),
+            options.operator.clone(),
+            env.clone(),
+        );
         Self {
             client,
+            snapshots: Arc::new(snapshots),
             options,
             env,
         }
@@ -97,5 +116,34 @@ impl fmt::Debug for OpenStack {
 impl ResourceDiscovery for OpenStack {
     async fn discover(&self, selection: &Selection) -> Result<ResourceGraph> {
         discovery::discover(&self.client, selection).await
+    }
+}
+
+#[async_trait]
+impl SnapshotProvider for OpenStack {
+    async fn capabilities(&self, graph: &ResourceGraph) -> Result<SnapshotCapabilities> {
+        self.snapshots.capabilities(graph).await
+    }
+
+    async fn snapshot(
+        &self,
+        request: SnapshotRequest<'_>,
+        recorder: &dyn Recorder,
+    ) -> Result<SnapshotSet> {
+        self.snapshots.take(request, recorder).await
+    }
+
+    async fn open(
+        &self,
+        set: &SnapshotSet,
+        disk: &DiskId,
+        since: Option<&Anchor>,
+        recorder: &dyn Recorder,
+    ) -> Result<OpenedDisk> {
+        self.snapshots.open(set, disk, since, recorder).await
+    }
+
+    async fn release(&self, temporary: &Temporary) -> Result<()> {
+        self.snapshots.release(temporary).await
     }
 }

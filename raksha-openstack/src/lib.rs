@@ -42,8 +42,12 @@ pub mod client;
 mod cloud;
 pub mod config;
 mod discovery;
+pub mod roads;
 mod secret;
 pub mod service;
+pub mod snapshots;
+pub mod temporary;
+mod things;
 
 pub use cloud::{CephAccess, OpenStack, OpenStackOptions};
 pub use secret::Secret;

@@ -10,8 +10,9 @@ use bytes::BytesMut;
 
 use super::sparse;
 use crate::cloud::{DiskReader, Extent};
+use crate::disk_range::{check_range, span};
 use crate::env::Env;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 
 /// Reads a file that does not change.
 #[derive(Debug)]
@@ -55,24 +56,4 @@ impl DiskReader for RawReader {
         let read = self.env.compute(read).await?;
         read.map_err(|e| Error::io("read disk", e).with("offset", offset))
     }
-}
-
-/// The range of `length` bytes at `offset`.
-pub(super) fn span(offset: u64, length: usize) -> Range<u64> {
-    offset..offset.saturating_add(length as u64)
-}
-
-/// # Errors
-/// [`Kind::Invalid`] if `range` is backwards or reaches beyond `size`.
-pub(super) fn check_range(range: &Range<u64>, size: u64) -> Result<()> {
-    if range.start <= range.end && range.end <= size {
-        return Ok(());
-    }
-    Err(Error::new(
-        Kind::Invalid,
-        "access disk",
-        "the range reaches beyond the end of the disk",
-    )
-    .with("range", format!("{}..{}", range.start, range.end))
-    .with("size", size))
 }
