@@ -42,6 +42,7 @@ pub mod client;
 mod cloud;
 pub mod config;
 mod discovery;
+pub mod restore;
 pub mod roads;
 mod secret;
 pub mod service;
