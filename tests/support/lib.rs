@@ -6,6 +6,7 @@ mod overlay;
 mod place;
 mod program;
 mod random;
+mod services;
 mod stored;
 mod world;
 
@@ -15,5 +16,6 @@ pub use overlay::Overlay;
 pub use place::{Place, contents, disks, files, is_id, text};
 pub use program::{Build, Program, Said};
 pub use random::Random;
+pub use services::{Service, Site, ready};
 pub use stored::{DAMAGED, HARMS, Harm, Stored, failed};
 pub use world::{back_up, back_up_disk, objects, options, restore, small};
