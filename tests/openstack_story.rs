@@ -67,7 +67,10 @@ impl Story {
         let report = self.place.raksha.json(&["job", "run", job]);
         println!("{}: {}", report["run"], report["counts"]);
         println!("{}", report["ledger"]);
-        assert!(report["warnings"].as_array().unwrap().is_empty(), "{report}");
+        let warnings = report["warnings"].as_array().unwrap();
+        // What a tenant may not see is said, and is no fault.
+        let faults: Vec<&Value> = warnings.iter().filter(|w| w["warning"] != "omitted").collect();
+        assert!(faults.is_empty(), "{faults:?}");
         report
     }
 

@@ -1,7 +1,7 @@
 //! Backup jobs, and the servers that they can protect.
 
 use raksha_core::Result;
-use raksha_core::cloud::{DiskSource, ResourceDiscovery, ResourceGraph, Server, ServerSelector};
+use raksha_core::cloud::{DiskSource, ResourceGraph, Server, ServerSelector};
 use raksha_core::protect::NewJob;
 use raksha_core::store::{BackupJob, IfNotReached};
 use serde_json::json;
