@@ -24,7 +24,7 @@ mod layers;
 mod open;
 #[cfg(feature = "s3")]
 mod s3;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod sql;
 #[cfg(feature = "swift")]
 mod swift;
@@ -39,8 +39,8 @@ pub use layers::{
     RequestEvent, RetryOptions, Timeouts,
 };
 pub use open::{OpenOptions, OpenedTarget, TargetCapabilities, open};
-#[cfg(feature = "sqlite")]
-pub use sql::SqlJobs;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub use sql::{SqlCatalogs, SqlJobs};
 pub use validate::{
     Check, Lag, LogPlace, Outcome, Race, Speed, ValidateOptions, Validation, creates_atomically,
     validate, validate_target,
