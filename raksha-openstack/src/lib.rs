@@ -38,8 +38,13 @@
 
 pub mod auth;
 pub mod catalog;
+pub mod client;
+mod cloud;
 pub mod config;
+mod discovery;
+mod roads;
 mod secret;
 pub mod service;
 
+pub use cloud::{CephAccess, OpenStack, OpenStackOptions};
 pub use secret::Secret;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::str::FromStr;
 
-#[cfg(any(feature = "s3", feature = "swift"))]
+#[cfg(any(feature = "rados", feature = "s3", feature = "swift"))]
 use object_store::path::Path;
 use raksha_core::{Error, Kind, Result};
 use url::Url;
@@ -124,7 +124,7 @@ impl Address {
     }
 
     /// The host of the URL, which names a `what`, and the path below it as a prefix.
-    #[cfg(any(feature = "s3", feature = "swift"))]
+    #[cfg(any(feature = "rados", feature = "s3", feature = "swift"))]
     pub(crate) fn host_and_prefix(&self, what: &str) -> Result<(String, Path)> {
         let scheme = &self.scheme;
         let url = self.url.as_ref();

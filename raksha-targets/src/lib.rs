@@ -22,6 +22,10 @@ mod credentials;
 mod directory;
 mod layers;
 mod open;
+#[cfg(feature = "opendal")]
+mod operator;
+#[cfg(feature = "rados")]
+mod rados;
 #[cfg(feature = "s3")]
 mod s3;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -39,6 +43,10 @@ pub use layers::{
     RequestEvent, RetryOptions, Timeouts,
 };
 pub use open::{OpenOptions, OpenedTarget, TargetCapabilities, open};
+#[cfg(feature = "opendal")]
+pub use operator::from_operator;
+#[cfg(feature = "rados")]
+pub use rados::{Reindexed, reindex};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub use sql::{SqlCatalogs, SqlJobs};
 pub use validate::{

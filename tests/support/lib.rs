@@ -1,13 +1,16 @@
 //! What the tests of the whole share: seeded randomness, disks in memory, targets that misbehave, and the `raksha` program.
 
+mod lab;
 mod memory_disk;
 mod overlay;
 mod place;
 mod program;
 mod random;
+pub mod simulation;
 mod stored;
 mod world;
 
+pub use lab::{Lab, Line, lines, wait};
 pub use memory_disk::{MemoryDisk, MemorySink};
 pub use overlay::Overlay;
 pub use place::{Place, contents, disks, files, is_id, text};

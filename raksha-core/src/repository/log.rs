@@ -112,11 +112,12 @@ impl Log {
             };
             state.check(&entry)?;
             let bytes = entry.encode(author.signer)?;
-            let won = self.try_append(entry.number, &bytes).await?;
-            self.catch_up(&mut state).await?;
-            if won {
+            if self.try_append(entry.number, &bytes).await? {
+                // Our own entry need not be read again: that could fail, and it is in the log whatever happens now.
+                self.fold(&mut state, vec![bytes])?;
                 return Ok((entry.number, Arc::clone(&state)));
             }
+            self.catch_up(&mut state).await?;
         }
     }
 

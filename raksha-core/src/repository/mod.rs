@@ -60,6 +60,6 @@ pub use reader::PointReader;
 pub use rebuild::{RebuildOptions, Rebuilt, rebuild};
 pub use seal::Cipher;
 pub use target::Target;
-pub use verify::{Damage, Hurt, Verified, verify_keyless};
+pub use verify::{Damage, Hurt, Verified, verify_keyless, verify_object};
 pub use verify_deep::VerifyOptions;
 pub use writer::Writer;

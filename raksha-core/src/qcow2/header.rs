@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use super::qcow2_tables::Tables;
+use super::tables::Tables;
 use crate::error::{Error, Kind, Result};
 
 /// "QFI" and 0xfb.
@@ -30,28 +30,28 @@ const EXTENDED_L2: u64 = 1 << 4;
 
 /// What a header says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Header {
+pub(crate) struct Header {
     /// The size of the disk in bytes.
-    pub(super) size: u64,
+    pub(crate) size: u64,
     /// What leads to its clusters.
-    pub(super) tables: Tables,
+    pub(crate) tables: Tables,
     /// The image that shows through where this one has nothing.
-    pub(super) backing: Option<Backing>,
+    pub(crate) backing: Option<Backing>,
     /// Whether the data is in another file and, if the header tells, in which.
-    pub(super) data_file: Option<Option<String>>,
+    pub(crate) data_file: Option<Option<String>>,
 }
 
 /// The backing file as the header names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Backing {
-    pub(super) file: String,
+pub(crate) struct Backing {
+    pub(crate) file: String,
     /// `raw`, `qcow2` ...; without it a reader would have to guess.
-    pub(super) format: Option<String>,
+    pub(crate) format: Option<String>,
 }
 
 impl Header {
     /// Reads and checks the header and the first table of the image in `file`.
-    pub(super) fn read(file: &File) -> Result<Self> {
+    pub(crate) fn read(file: &File) -> Result<Self> {
         let length = file.metadata().map_err(|e| Error::io(OPEN, e))?.len();
         let head = read(file, 0, u64::from(LENGTH_OF_V3).min(length))?;
         let head = Fields(&head);
@@ -207,7 +207,7 @@ impl Fields<'_> {
     }
 }
 
-pub(super) fn read(file: &File, at: u64, length: u64) -> Result<Vec<u8>> {
+pub(crate) fn read(file: &File, at: u64, length: u64) -> Result<Vec<u8>> {
     let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
     let read = file.read_exact_at(&mut bytes, at);
     read.map_err(|e| Error::io(OPEN, e)).map(|()| bytes)
@@ -215,7 +215,7 @@ pub(super) fn read(file: &File, at: u64, length: u64) -> Result<Vec<u8>> {
 
 const OPEN: &str = "open qcow2 image";
 
-pub(super) fn corrupt(message: impl Into<String>) -> Error {
+pub(crate) fn corrupt(message: impl Into<String>) -> Error {
     Error::new(Kind::Corrupt, OPEN, message)
 }
 
@@ -223,7 +223,7 @@ fn unsupported(message: impl Into<String>) -> Error {
     Error::new(Kind::Unsupported, OPEN, message)
 }
 
-pub(super) fn truncated(what: &str, at: u64) -> Error {
+pub(crate) fn truncated(what: &str, at: u64) -> Error {
     corrupt(format!(
         "{what} does not lie where it must, within the file: it is damaged or was cut short"
     ))

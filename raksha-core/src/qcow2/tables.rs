@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::ops::Range;
 
-use super::qcow2_header::{corrupt, read, truncated};
+use super::header::{corrupt, read, truncated};
 use crate::error::Result;
 
 /// The most entries that QEMU allows in the first table.
@@ -21,15 +21,15 @@ const SECTOR: u64 = 512;
 
 /// Where the first table lies, and in what.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Tables {
+pub(crate) struct Tables {
     /// Clusters have two to this power bytes; 9 to 21.
-    pub(super) cluster_bits: u32,
+    pub(crate) cluster_bits: u32,
     /// How many entries the first table has.
-    pub(super) entries: u64,
+    pub(crate) entries: u64,
     /// Where it lies in the file.
-    pub(super) offset: u64,
+    pub(crate) offset: u64,
     /// The length of the file.
-    pub(super) length: u64,
+    pub(crate) length: u64,
 }
 
 impl Tables {
@@ -43,7 +43,7 @@ impl Tables {
     }
 
     /// Checks that the tables cover a disk of `size` bytes, and that they lie within the file.
-    pub(super) fn check(&self, file: &File, size: u64) -> Result<()> {
+    pub(crate) fn check(&self, file: &File, size: u64) -> Result<()> {
         let Self {
             cluster_bits: _,
             entries,
@@ -80,7 +80,7 @@ impl Tables {
     }
 
     /// Checks that the compressed clusters of `range` of the disk, which one second table covers, lie within the file.
-    pub(super) fn check_compressed(&self, file: &File, range: &Range<u64>) -> Result<()> {
+    pub(crate) fn check_compressed(&self, file: &File, range: &Range<u64>) -> Result<()> {
         let first = range.start / self.covered_by_one();
         let entry = read_entries(file, self.offset + first * 8, 8)?;
         let table = entry.first().map_or(0, |entry| entry & TABLE_OFFSET);

@@ -1,8 +1,11 @@
-//! Disks in qcow2 images, read with the imago crate.
+//! Disks in qcow2 images (feature `qcow2`), read with the imago crate.
 //!
 //! Only what the caller opened is read: no name that an image holds is ever followed from here. imago does its input and
 //! output right in the threads that poll it, so all of it happens where [`Env::compute`] puts it. Should it panic on an
 //! image that no check foresaw, that is an error of the image and no more (in programs that unwind).
+
+pub(crate) mod header;
+mod tables;
 
 use std::fs::File;
 use std::io;
@@ -17,17 +20,30 @@ use imago::qcow2::Qcow2;
 use imago::raw::Raw;
 use imago::{FormatAccess, ShallowMapping};
 
-use super::layers::OpenLayer;
-use super::qcow2_header::Header;
-use super::qcow2_tables::Tables;
-use super::raw::{check_range, span};
 use crate::cloud::{DiskReader, Extent, ExtentKind};
+use crate::disk_range::{check_range, span};
 use crate::env::Env;
 use crate::error::{Error, Kind, Result};
+use header::Header;
+use tables::Tables;
+
+/// A file of a disk, opened.
+#[derive(Debug)]
+pub enum Layer {
+    /// The disk byte for byte.
+    Raw(File),
+    /// A qcow2 image.
+    Qcow2 {
+        /// The image.
+        file: File,
+        /// The file with its data, if that is apart.
+        data: Option<File>,
+    },
+}
 
 /// Reads a qcow2 image that does not change, with the images that it builds on.
 #[derive(Debug)]
-pub(super) struct Qcow2Reader {
+pub struct Qcow2Reader {
     images: Arc<Images>,
     size: u64,
     env: Env,
@@ -42,20 +58,42 @@ struct Images {
 }
 
 impl Qcow2Reader {
+    /// Opens an image that builds on no other file, as clouds export them.
+    ///
+    /// # Errors
+    /// [`Kind::Denied`] if it names another file, whichever: whoever made the image would choose what is read;
+    /// [`Kind::Corrupt`] and [`Kind::Unsupported`] if it is damaged or needs what is not known here.
+    pub async fn alone(file: File, env: Env) -> Result<Self> {
+        let reader = env.clone();
+        let open = move || {
+            let header = Header::read(&file)?;
+            if header.backing.is_some() || header.data_file.is_some() {
+                let message = "the image refers to another file, which is never followed: qemu-img convert makes it whole";
+                return Err(Error::new(Kind::Denied, OPEN, message));
+            }
+            Self::open(vec![Layer::Qcow2 { file, data: None }], reader)
+        };
+        env.compute(open).await?
+    }
+
     /// Opens the images in `layers`: the disk's own first, then what shows through it. Blocks.
-    pub(super) fn open(layers: Vec<OpenLayer>, env: Env) -> Result<Self> {
+    ///
+    /// # Errors
+    /// [`Kind::Corrupt`] and [`Kind::Unsupported`] as for [`alone`](Self::alone), and where an image refers to another file and none is given, or
+    /// the other way round.
+    pub fn open(layers: Vec<Layer>, env: Env) -> Result<Self> {
         let mut size = 0;
         let mut tables = Vec::new();
         let mut below: Option<FormatAccess<Storage>> = None;
         for layer in layers.into_iter().rev() {
             let access = match layer {
-                OpenLayer::Raw(file) => {
+                Layer::Raw(file) => {
                     tables.push(None);
                     contained(OPEN, || {
                         drive(Raw::open_image(storage(file)?, false)).map(FormatAccess::new)
                     })?
                 }
-                OpenLayer::Qcow2 { file, data } => {
+                Layer::Qcow2 { file, data } => {
                     let header = Header::read(&file)?;
                     if header.data_file.is_some() != data.is_some()
                         || header.backing.is_some() != below.is_some()
