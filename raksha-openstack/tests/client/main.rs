@@ -3,8 +3,11 @@
 mod describing;
 mod endpoints;
 mod pages;
+mod recorded;
 mod repeating;
 mod server;
+#[path = "../shapes/mod.rs"]
+mod shapes;
 mod streams;
 mod tls;
 mod tokens;

@@ -7,6 +7,8 @@ mod cases;
 mod contract;
 mod credentials;
 mod everything;
+#[path = "../shapes/mod.rs"]
+mod shapes;
 
 use std::path::PathBuf;
 
