@@ -181,7 +181,7 @@ pub(crate) fn everything(graph: &ResourceGraph, name: &str) {
             .unwrap()
     };
     let (web, db) = (group("web"), group("db"));
-    assert_eq!(ports[0].security_groups, [web.id.clone()]);
+    assert_eq!(ports[0].security_groups, std::slice::from_ref(&web.id));
     let rule = web
         .rules
         .iter()
