@@ -4,7 +4,8 @@
 //! is reached with a key that only an operator has.
 
 mod changes;
-#[cfg(all(test, feature = "lab"))]
+#[cfg(test)]
+#[cfg(feature = "lab")]
 mod tests;
 mod tool;
 

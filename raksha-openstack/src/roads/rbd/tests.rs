@@ -224,6 +224,7 @@ async fn what_is_not_there_or_not_allowed_is_said() {
 
 /// Prints how long the road takes beside `rbd export` into a pipe, for 256 MiB of data in an image of 1 GiB.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[allow(clippy::print_stderr)] // what was measured
 async fn the_road_and_rbd_export_give_the_same() {
     let size = 1 << 30;
     let image = Image::new("speed", size);
