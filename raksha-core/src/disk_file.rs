@@ -41,18 +41,7 @@ impl FileReader {
     pub async fn open(path: impl Into<PathBuf>, env: Env) -> Result<Self> {
         let path = path.into();
         let opening = path.clone();
-        let opened = env
-            .compute(move || {
-                let file = File::open(&opening)?;
-                if file.metadata()?.is_dir() {
-                    return Err(io::ErrorKind::IsADirectory.into());
-                }
-                let size = seek(&file, SeekFrom::End(0))?;
-                // Only advice: a disk that cannot take it is read all the same.
-                let _ = fadvise(&file, 0, None, Advice::Sequential);
-                Ok((file, size))
-            })
-            .await?;
+        let opened = env.compute(move || measure(File::open(&opening)?)).await?;
         let (file, size) = opened.map_err(|e| failed("open disk file", e, &path))?;
         Ok(Self {
             file: Arc::new(file),
@@ -60,6 +49,33 @@ impl FileReader {
             size,
             env,
         })
+    }
+
+    /// Reads `file`, which the caller opened; errors call it `name`. Its content must not change while it is read.
+    ///
+    /// # Errors
+    /// As those of [`open`](Self::open).
+    pub async fn of(file: File, name: impl Into<PathBuf>, env: Env) -> Result<Self> {
+        let path = name.into();
+        let opened = env.compute(move || measure(file)).await?;
+        let (file, size) = opened.map_err(|e| failed("open disk file", e, &path))?;
+        Ok(Self {
+            file: Arc::new(file),
+            path,
+            size,
+            env,
+        })
+    }
+
+    /// The first `size` bytes of `file`, which was opened at `path` and is at least that long.
+    #[cfg(feature = "local")]
+    pub(crate) fn beginning_of(file: File, path: PathBuf, size: u64, env: Env) -> Self {
+        Self {
+            file: Arc::new(file),
+            path,
+            size,
+            env,
+        }
     }
 
     fn check(&self, range: &Range<u64>) -> Result<()> {
@@ -101,6 +117,17 @@ impl DiskReader for FileReader {
             .await?;
         read.map_err(|e| failed("read disk file", e, &self.path).with("disk offset", offset))
     }
+}
+
+/// The size of a file or device that is to be read from one end to the other.
+fn measure(file: File) -> io::Result<(File, u64)> {
+    if file.metadata()?.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    let size = seek(&file, SeekFrom::End(0))?;
+    // Only advice: a disk that cannot take it is read all the same.
+    let _ = fadvise(&file, 0, None, Advice::Sequential);
+    Ok((file, size))
 }
 
 /// Data and holes as the file system has them. Those that cannot tell have data only.

@@ -39,10 +39,19 @@
 
 pub mod auth;
 pub mod catalog;
+pub mod client;
+mod cloud;
 pub mod config;
+mod discovery;
+pub mod restore;
+pub mod roads;
 mod secret;
 pub mod service;
+pub mod snapshots;
+pub mod temporary;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+mod things;
 
+pub use cloud::{CephAccess, OpenStack, OpenStackOptions};
 pub use secret::Secret;

@@ -1,6 +1,6 @@
 //! A backup run from inside: discover, check, snapshot, read, commit.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::cancel::Stop;
 use super::event::{Event, Feed, Phase, Warning};
@@ -45,6 +45,8 @@ struct Taken {
     graph: ResourceGraph,
     set: SnapshotSet,
     at: Timestamp,
+    /// How many hints of each disk lied before.
+    lies: BTreeMap<DiskId, u32>,
 }
 
 /// The point before.
@@ -68,7 +70,10 @@ impl Backup<'_> {
         let mut base = self.stop.guard(self.base()).await?;
 
         self.feed.phase(Phase::Snapshotting);
-        let taken = self.snapshot(graph, &disks, keep_anchor).await?;
+        let mut taken = self.snapshot(graph, &disks, keep_anchor).await?;
+        // Kept even if the base is not gone by in the end.
+        let known = base.iter().flat_map(|base| &base.point.disks);
+        taken.lies = known.map(|d| (d.disk.clone(), d.hint_lies)).collect();
 
         let mut tries = 1;
         loop {
@@ -198,6 +203,7 @@ impl Backup<'_> {
             graph,
             set,
             at: at.unwrap_or(before),
+            lies: BTreeMap::new(),
         })
     }
 
@@ -216,7 +222,7 @@ impl Backup<'_> {
                 (session.insert(writer), base)
             }
         };
-        let disks = self.read_disks(writer, &taken.set, base).await?;
+        let disks = self.read_disks(writer, &taken.set, base, &taken.lies).await?;
 
         self.feed.phase(Phase::Committing);
         let point = self.point(taken, disks)?;

@@ -159,6 +159,7 @@ async fn read_and_commit(
             root: ingested.root,
             counts: ingested.counts,
             anchor: None,
+            hint_lies: 0,
         }],
         ledger: crate::cloud::ConsistencyLedger::default(),
     };

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::{Action, Entry, Purpose, Signed};
+use super::entry::{Action, Entry, LogHome, Purpose, Signed};
 use super::names::{IndexName, ObjectKind, PackName, StoredName};
 use super::sign::Verifier;
 use crate::error::{Error, Kind, Result};
@@ -37,6 +37,9 @@ pub(crate) struct State {
     pub(crate) next: u64,
     /// The hash of the last entry.
     pub(crate) head: ObjectHash,
+    /// Where the next entry is appended.
+    #[serde(default)]
+    pub(crate) log: LogHome,
     /// Sessions that are open.
     pub(crate) sessions: BTreeMap<SessionId, Session>,
     /// Packs that are live.
@@ -106,6 +109,7 @@ impl State {
         let Action::Created {
             repository,
             parameters: recorded,
+            log,
         } = entry.action
         else {
             return Err(chain(
@@ -124,6 +128,7 @@ impl State {
             parameters,
             next: 1,
             head: first.hash,
+            log,
             sessions: BTreeMap::new(),
             packs: BTreeMap::new(),
             indexes: BTreeMap::new(),
@@ -269,7 +274,10 @@ impl State {
                     None => Ok(()),
                 }
             }
-            A::KeysChanged { .. } => Ok(()),
+            A::LogMoved { to, .. } if *to == self.log => {
+                Err(rule(Kind::AlreadyExists, "the log lies there already"))
+            }
+            A::LogMoved { .. } | A::KeysChanged { .. } => Ok(()),
         }
     }
 
@@ -282,6 +290,7 @@ impl State {
         let owner = entry.session.unwrap_or(SessionId(entry.number));
         match &entry.action {
             A::Created { .. } | A::KeysChanged { .. } => {}
+            A::LogMoved { to, .. } => self.log = *to,
             A::SessionOpened {
                 purpose,
                 by,

@@ -35,7 +35,7 @@ mod packer;
 mod parameters;
 mod reach;
 mod reader;
-
+mod rebuild;
 mod record;
 mod rewrite;
 mod seal;
@@ -51,14 +51,15 @@ mod writer;
 
 pub use collect::{CollectOptions, Collected};
 pub use compress::Compression;
-pub use entry::{Action, Entry, Purpose};
+pub use entry::{Action, Entry, LogHome, Purpose};
 pub use handle::{Happened, OpenSession, Repository, Stats};
 pub use keys::{PassphraseCost, Secret};
 pub use open::EngineOptions;
 pub use parameters::{FORMAT, Parameters};
 pub use reader::PointReader;
+pub use rebuild::{RebuildOptions, Rebuilt, rebuild};
 pub use seal::Cipher;
 pub use target::Target;
-pub use verify::{Damage, Hurt, Verified, verify_keyless};
+pub use verify::{Damage, Hurt, Verified, verify_keyless, verify_object};
 pub use verify_deep::VerifyOptions;
 pub use writer::Writer;

@@ -75,6 +75,17 @@ impl std::fmt::Debug for Shared {
     }
 }
 
+/// Seals the name of somebody, for the log.
+pub(super) fn seal_text(
+    records: &Records,
+    repository: RepositoryId,
+    text: &str,
+    env: &Env,
+) -> Result<String> {
+    let belongs = Belongs::Repository(WHO, repository);
+    Ok(BASE64_STANDARD.encode(records.seal_blob(belongs, text.as_bytes(), env)?))
+}
+
 impl Shared {
     /// The repository as a whole, as an author of log entries.
     pub(crate) fn author(&self) -> Author<'_> {
@@ -300,7 +311,7 @@ impl Shared {
     }
 
     pub(crate) fn seal_text(&self, text: &str) -> Result<String> {
-        Ok(BASE64_STANDARD.encode(self.seal_blob(WHO, text.as_bytes())?))
+        seal_text(&self.records, self.id, text, &self.env)
     }
 
     pub(crate) fn open_text(&self, sealed: &str) -> Result<String> {

@@ -9,22 +9,29 @@ use std::fmt;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use serde::Serialize;
 
 use super::checkpoint;
-use super::entry::Entry;
+use super::entry::{Entry, LogHome};
 use super::fold::State;
 use super::frame::unframe;
 use super::names::{CHECKPOINTS, KEYS, LOG, ObjectKind, PARAMETERS, StoredName, point_location};
 use super::parameters::Described;
 use super::target::Target;
+use crate::budget::Budget;
 use crate::error::{Error, Kind, Result};
 use crate::id::{ObjectHash, PointId};
 use crate::store::ObjectCatalog;
 
 /// Objects read at once.
 const IN_FLIGHT: usize = 4;
+
+/// What a verification without a key may hold in memory of packs, index objects and points.
+const KEYLESS_MEMORY: u64 = 64 << 20;
+
+/// Larger objects are hashed as they come, and never held as a whole.
+const WHOLE: u64 = 16 << 20;
 
 /// Log entries read at a time.
 const BATCH: usize = 256;
@@ -101,6 +108,11 @@ impl fmt::Display for Damage {
 /// # Errors
 /// Only what keeps the verification from going on: no repository there, or a target that fails. Damage is reported, not returned as an error.
 pub async fn verify_keyless(target: &Target) -> Result<Verified> {
+    verify_within(target, &Budget::new(KEYLESS_MEMORY)).await
+}
+
+/// The same, with what is read under `budget`.
+pub(crate) async fn verify_within(target: &Target, budget: &Budget) -> Result<Verified> {
     let mut found = Verified::default();
     let Some(described) = read_parameters(target, &mut found).await? else {
         return Ok(found);
@@ -117,7 +129,7 @@ pub async fn verify_keyless(target: &Target) -> Result<Verified> {
         checkpoint::decode(bytes, number, &described.1.verifier).map(drop)
     })
     .await?;
-    check_stored(target, state.as_ref(), &mut found).await?;
+    check_stored(target, state.as_ref(), budget, &mut found).await?;
     Ok(found)
 }
 
@@ -170,6 +182,9 @@ async fn follow_log(
         if entries.is_empty() {
             break;
         }
+        if target.home() == LogHome::Catalog {
+            compare_copies(target, next, &entries, found).await?;
+        }
         for (number, bytes) in (next..).zip(entries) {
             found.count(&bytes);
             let folded = Entry::decode(number, &bytes).and_then(|signed| match &mut state {
@@ -195,6 +210,41 @@ async fn follow_log(
         return Ok(None);
     }
     Ok(state)
+}
+
+/// Where the log lies elsewhere, the target must have a copy of each entry.
+async fn compare_copies(
+    target: &Target,
+    first: u64,
+    entries: &[Bytes],
+    found: &mut Verified,
+) -> Result<()> {
+    let copies = (first..).zip(entries.iter().cloned()).map(|(number, entry)| async move {
+        let location = log_location(number);
+        let copy = get(&*target.objects, &location).await;
+        (location, copy, entry)
+    });
+    let mut copies = stream::iter(copies).buffered(IN_FLIGHT);
+    while let Some((location, copy, entry)) = copies.next().await {
+        let wrong = match copy {
+            Ok(copy) => {
+                found.count(&copy);
+                (copy != entry).then(|| {
+                    Error::new(
+                        Kind::Corrupt,
+                        "verify",
+                        "the copy of the log entry is not what the catalog has",
+                    )
+                })
+            }
+            Err(e) if e.kind() == Kind::NotFound => Some(e),
+            Err(e) => return Err(e),
+        };
+        if let Some(error) = wrong {
+            found.damage(&location, &error);
+        }
+    }
+    Ok(())
 }
 
 /// How many entries the log has at least, as the names of later entries and of checkpoints tell. What its end lost that nothing else tells of
@@ -233,36 +283,38 @@ async fn check_framed(
 }
 
 /// Checks every pack, index object and point against its name, and whether all that is live is there.
-async fn check_stored(target: &Target, state: Option<&State>, found: &mut Verified) -> Result<()> {
+async fn check_stored(
+    target: &Target,
+    state: Option<&State>,
+    budget: &Budget,
+    found: &mut Verified,
+) -> Result<()> {
+    let objects = &*target.objects;
     let mut live = state.map(live_objects).unwrap_or_default();
     for kind in ObjectKind::ALL {
-        let listed = list(&*target.objects, kind.prefix()).await?;
-        let mut reads = stream::iter(listed)
-            .map(|location| async move {
-                let bytes = get(&*target.objects, &location).await;
-                (location, bytes)
+        let listed = list_all(objects, kind.prefix()).await?;
+        let mut hashes = stream::iter(listed)
+            .map(|meta| async move {
+                let hash = hash_of(objects, &meta, budget).await;
+                (meta.location, hash)
             })
             .buffered(IN_FLIGHT);
-        while let Some((location, bytes)) = reads.next().await {
+        while let Some((location, hash)) = hashes.next().await {
             let Some((_, name)) = StoredName::parse(&location) else {
                 found.foreign.push(location.to_string());
                 continue;
             };
-            let bytes = match bytes {
-                Ok(bytes) => bytes,
+            let (hash, bytes) = match hash {
+                Ok(hash) => hash,
                 // Deleted since it was listed; if it was live, it is missing, and reported below.
                 Err(e) if e.kind() == Kind::NotFound => continue,
                 Err(e) => return Err(e),
             };
-            found.count(&bytes);
+            found.objects += 1;
+            found.bytes += bytes;
             live.remove(&location);
-            if StoredName::of(name.session, &bytes) != name {
-                let damaged = Error::new(
-                    Kind::Corrupt,
-                    "verify",
-                    "its bytes are not those that its name says",
-                );
-                found.damage(&location, &damaged);
+            if hash != name.hash {
+                found.damage(&location, &misnamed());
             }
         }
     }
@@ -279,6 +331,70 @@ async fn check_stored(target: &Target, state: Option<&State>, found: &mut Verifi
         }
     }
     Ok(())
+}
+
+/// The BLAKE3 of an object and its length. What is held of it meanwhile is under `budget`.
+async fn hash_of(
+    objects: &dyn ObjectStore,
+    meta: &ObjectMeta,
+    budget: &Budget,
+) -> Result<(ObjectHash, u64)> {
+    let location = &meta.location;
+    let mut hasher = blake3::Hasher::new();
+    let mut length = 0;
+    if meta.size <= WHOLE {
+        let _permit = budget.take(meta.size).await;
+        let bytes = get(objects, location).await?;
+        hasher.update(&bytes);
+        length = bytes.len() as u64;
+    } else {
+        let failed = |e| Error::object("read", location, e);
+        let mut body = objects.get(location).await.map_err(failed)?.into_stream();
+        while let Some(piece) = body.try_next().await.map_err(failed)? {
+            hasher.update(&piece);
+            length += piece.len() as u64;
+        }
+    }
+    Ok((
+        ObjectHash::from_bytes(*hasher.finalize().as_bytes()),
+        length,
+    ))
+}
+
+fn misnamed() -> Error {
+    Error::new(
+        Kind::Corrupt,
+        "verify",
+        "its bytes are not those that its name says",
+    )
+}
+
+/// Checks a single object by itself, without any key: a pack, an index object or a point against its name, anything else against the hash that it
+/// ends with. Whether it belongs where it is, and whether others are missing, [`verify_keyless`] tells.
+///
+/// # Errors
+/// [`Kind::Corrupt`] if it is not what it was, [`Kind::Invalid`] if there is no such object in a repository.
+pub fn verify_object(location: &Path, bytes: &[u8]) -> Result<()> {
+    if let Some((_, name)) = StoredName::parse(location) {
+        return match StoredName::of(name.session, bytes) == name {
+            true => Ok(()),
+            false => Err(misnamed().with("object", location)),
+        };
+    }
+    let framed = [KEYS, LOG, CHECKPOINTS];
+    let mut parts = location.as_ref().splitn(2, '/');
+    let known = match (parts.next(), parts.next()) {
+        (Some(PARAMETERS), None) => true,
+        (Some(prefix), Some(_)) => framed.contains(&prefix),
+        _ => false,
+    };
+    if !known {
+        let why = "a repository has no object of this name";
+        return Err(Error::new(Kind::Invalid, "verify", why).with("object", location));
+    }
+    unframe(bytes, "object")
+        .map(drop)
+        .map_err(|e| e.with("object", location))
 }
 
 /// Where the objects are that the log says are live.
@@ -324,13 +440,15 @@ pub(crate) async fn get(objects: &dyn ObjectStore, location: &Path) -> Result<By
 }
 
 pub(crate) async fn list(objects: &dyn ObjectStore, prefix: &str) -> Result<Vec<Path>> {
+    let listed = list_all(objects, prefix).await?.into_iter();
+    Ok(listed.map(|meta| meta.location).collect())
+}
+
+/// What lies under `prefix`, in the order of names.
+pub(crate) async fn list_all(objects: &dyn ObjectStore, prefix: &str) -> Result<Vec<ObjectMeta>> {
     let prefix = Path::from(prefix);
-    let mut locations: Vec<Path> = objects
-        .list(Some(&prefix))
-        .map_ok(|meta| meta.location)
-        .try_collect()
-        .await
-        .map_err(|e| Error::object("list", &prefix, e))?;
-    locations.sort();
-    Ok(locations)
+    let listed = objects.list(Some(&prefix)).try_collect().await;
+    let mut listed: Vec<ObjectMeta> = listed.map_err(|e| Error::object("list", &prefix, e))?;
+    listed.sort_by(|a, b| a.location.cmp(&b.location));
+    Ok(listed)
 }

@@ -10,7 +10,7 @@ use super::fold::State;
 use super::names::{ObjectKind, PackName};
 use super::pack::{Directory, slice};
 use super::shared::Shared;
-use super::verify::{Damage, Hurt, Verified, get, verify_keyless};
+use super::verify::{Damage, Hurt, Verified, get, verify_within};
 use crate::cloud::DiskId;
 use crate::error::{Error, Kind, Result};
 use crate::format::tree::{FANOUT, Item, Node, Root};
@@ -31,7 +31,7 @@ pub struct VerifyOptions {
 type Bad = HashMap<ChunkId, Path>;
 
 pub(crate) async fn verify(shared: &Arc<Shared>, options: &VerifyOptions) -> Result<Verified> {
-    let mut found = verify_keyless(&shared.target).await?;
+    let mut found = verify_within(&shared.target, &shared.shares.fetching()).await?;
     let state = shared.refresh().await?;
     let bad = open_packs(shared, &state, &mut found).await?;
     let mut whole = HashSet::new();
@@ -52,11 +52,16 @@ pub(crate) async fn verify(shared: &Arc<Shared>, options: &VerifyOptions) -> Res
 /// Opens every chunk of every live pack.
 async fn open_packs(shared: &Arc<Shared>, state: &State, found: &mut Verified) -> Result<Bad> {
     let known = found.damaged();
+    let budget = &shared.shares.fetching();
     let mut bad = Bad::new();
     let mut unreadable = HashSet::new();
     let packs: Vec<PackName> = state.packs.keys().copied().collect();
     let mut reads = stream::iter(packs)
-        .map(|pack| async move { (pack, open_pack(shared, &pack).await) })
+        .map(|pack| async move {
+            let bytes = state.packs.get(&pack).map_or(0, |live| live.bytes);
+            let _permit = budget.take(bytes).await;
+            (pack, open_pack(shared, &pack).await)
+        })
         .buffer_unordered(IN_FLIGHT);
     while let Some((pack, outcome)) = reads.next().await {
         let location = pack.location(ObjectKind::Pack);

@@ -118,8 +118,10 @@ impl Writer {
         flushed.and(closed)
     }
 
-    /// Ends the session without publishing what is still on its way.
+    /// Ends the session without publishing what is still on its way: uploads are dropped where they are, so that closing need not wait behind
+    /// them, however slow the target is.
     pub async fn abandon(&self) -> Result<()> {
+        self.packer.abandon().await;
         self.session.close().await
     }
 }

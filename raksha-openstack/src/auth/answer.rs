@@ -14,6 +14,8 @@ const OPERATION: &str = "read token answer";
 pub struct Token {
     /// What goes into the header `X-Auth-Token` of requests.
     pub secret: Secret,
+    /// When it was made, by the cloud's clock, if that can be read.
+    pub issued_at: Option<Timestamp>,
     /// From when on the cloud refuses it.
     pub expires_at: Timestamp,
     /// Whose token it is.
@@ -42,6 +44,8 @@ struct Answer {
 
 #[derive(Deserialize)]
 struct Content {
+    #[serde(default)]
+    issued_at: Option<String>,
     expires_at: String,
     user: Named,
     #[serde(default)]
@@ -69,6 +73,7 @@ pub fn parse(subject: Secret, body: &[u8]) -> Result<Token> {
         corrupt("this is no answer of Keystone's identity API v3: check auth_url").caused_by(source)
     })?;
     let Content {
+        issued_at,
         expires_at,
         user,
         project,
@@ -82,6 +87,7 @@ pub fn parse(subject: Secret, body: &[u8]) -> Result<Token> {
     })?;
     Ok(Token {
         secret: subject,
+        issued_at: issued_at.and_then(|time| time.parse().ok()),
         expires_at,
         user,
         project,
@@ -127,6 +133,11 @@ mod tests {
         assert_eq!(
             token.expires_at,
             "2015-11-07T02:58:43.578Z".parse().unwrap()
+        );
+        let life = token.expires_at.since(token.issued_at.unwrap());
+        assert_eq!(
+            life,
+            std::time::Duration::from_millis(3_599_999 + 1) - std::time::Duration::from_millis(1)
         );
         assert_eq!(token.user.id, "ee4dfb6e5540447cb3741905149d9b6e");
         assert_eq!(token.project.as_ref().unwrap().name, "admin");

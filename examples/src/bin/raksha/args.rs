@@ -24,16 +24,17 @@ pub struct Common {
     /// Where backups are kept: a directory, file:///directory, memory: ...
     #[arg(long, global = true, env = "RAKSHA_TARGET", value_name = "URL")]
     pub target: Option<String>,
-    /// The cloud whose servers are protected: local:DIRECTORY
+    /// The cloud whose servers are protected: local:DIRECTORY, or openstack:NAME with a name from clouds.yaml (openstack: alone reads the OS_*
+    /// variables). An operator adds a Ceph user, as in openstack:NAME?ceph_user=openstack
     #[arg(long, global = true, env = "RAKSHA_CLOUD")]
     pub cloud: Option<String>,
     /// Where jobs and runs are kept: sqlite:FILE [default: beside a target in a directory (DIRECTORY.jobs.sqlite), else
     /// raksha/TARGET.jobs.sqlite in the user's data directory]
     #[arg(long, global = true, env = "RAKSHA_JOBS")]
     pub jobs: Option<String>,
-    /// Whose jobs and points
-    #[arg(long, global = true, env = "RAKSHA_PROJECT", default_value = "default")]
-    pub project: String,
+    /// Whose jobs and points [default: the project that the cloud's credentials belong to, or else `default`]
+    #[arg(long, global = true, env = "RAKSHA_PROJECT")]
+    pub project: Option<String>,
     #[command(flatten)]
     pub key: KeyOptions,
     /// The memory that work under way may use, in bytes; K, M and G are understood
@@ -85,6 +86,11 @@ pub enum Verb {
     Restore(RestoreOptions),
     /// List recovery points
     Points,
+    /// Show a recovery point: its servers, its disks, and how consistent they are
+    Point {
+        /// Its id, or the beginning of it
+        point: String,
+    },
     /// Forget recovery points; their space comes back with `collect`
     Forget {
         /// Ids, or beginnings of ids

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use raksha_core::env::Env;
 use raksha_core::id::{PointId, ProjectId};
-use raksha_core::local::LocalCloud;
-use raksha_core::protect::{Cloud, Raksha};
+use raksha_core::protect::Raksha;
 use raksha_core::repository::{EngineOptions, Parameters, Repository, Secret, Target};
 use raksha_core::store::JobStore;
 use raksha_core::{Error, Kind, ListedPoint, Result};
 use raksha_targets::{OpenOptions, SqlJobs};
+use tokio::sync::OnceCell;
 
 use crate::args::Common;
+use crate::cloud::{self, Opened};
 use crate::output::Output;
 use crate::secret;
 
@@ -24,6 +25,8 @@ pub struct Context {
     pub common: Common,
     pub output: Output,
     pub env: Env,
+    /// The cloud of `--cloud`, once it is open.
+    opened: OnceCell<Opened>,
 }
 
 impl Context {
@@ -32,11 +35,20 @@ impl Context {
             output: Output::new(common.json),
             common,
             env: Env::system(),
+            opened: OnceCell::new(),
         }
     }
 
-    pub fn project(&self) -> ProjectId {
-        ProjectId::new(self.common.project.as_str())
+    /// The project of `--project`; without it, the one that the cloud's credentials belong to.
+    pub async fn project(&self) -> Result<ProjectId> {
+        if let Some(project) = &self.common.project {
+            return Ok(ProjectId::new(project.as_str()));
+        }
+        let of_cloud = match &self.common.cloud {
+            Some(address) if cloud::has_projects(address) => self.cloud().await?.project,
+            _ => None,
+        };
+        Ok(of_cloud.unwrap_or_else(|| ProjectId::new("default")))
     }
 
     /// The key that the command line or the environment names.
@@ -95,23 +107,18 @@ impl Context {
         Repository::open(target, &secret, self.engine()?).await
     }
 
-    pub async fn cloud(&self) -> Result<LocalCloud> {
+    /// The address of the cloud.
+    pub fn cloud_address(&self) -> Result<&str> {
         let cloud = self.common.cloud.as_deref();
-        self.cloud_at(cloud.ok_or_else(|| missing("a cloud", "--cloud", "RAKSHA_CLOUD"))?)
-            .await
+        cloud.ok_or_else(|| missing("a cloud", "--cloud", "RAKSHA_CLOUD"))
     }
 
-    /// The cloud at this address.
-    pub async fn cloud_at(&self, address: &str) -> Result<LocalCloud> {
-        match address.split_once(':') {
-            Some(("local", directory)) => LocalCloud::open(directory, self.env.clone()).await,
-            _ => Err(Error::new(
-                Kind::Invalid,
-                "open cloud",
-                "there is no such kind of cloud: write local:DIRECTORY",
-            )
-            .with("cloud", address)),
-        }
+    /// The cloud of `--cloud`.
+    pub async fn cloud(&self) -> Result<Opened> {
+        let opened = self.opened.get_or_try_init(|| async {
+            cloud::open(self.cloud_address()?, &self.env).await
+        });
+        opened.await.cloned()
     }
 
     pub async fn jobs(&self) -> Result<Arc<dyn JobStore>> {
@@ -164,18 +171,17 @@ impl Context {
     }
 
     /// Everything together, with this cloud.
-    pub async fn raksha_in(&self, cloud: LocalCloud) -> Result<Raksha> {
+    pub async fn raksha_in(&self, opened: Opened) -> Result<Raksha> {
         let repository = self.open().await?;
         let jobs = self.jobs().await?;
-        let principal = std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned());
-        let raksha = Raksha::new(Cloud::new(cloud), repository, jobs, self.project());
-        Ok(raksha.with_principal(principal))
+        let raksha = Raksha::new(opened.cloud, repository, jobs, self.project().await?);
+        Ok(raksha.with_principal(opened.principal))
     }
 
     /// The points of the project, and those of single disks, which belong to whoever has the key.
     pub async fn points(&self, repository: &Repository) -> Result<Vec<ListedPoint>> {
         let mut points = repository.points().await?;
-        let project = self.project();
+        let project = self.project().await?;
         points.retain(|p| {
             p.summary
                 .project

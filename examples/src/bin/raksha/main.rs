@@ -6,6 +6,7 @@
 //! wrong usage. Ctrl-C stops what is under way and leaves nothing behind; a second one stops at once.
 
 mod args;
+mod cloud;
 mod context;
 mod disk;
 mod history;
@@ -13,6 +14,7 @@ mod interrupt;
 mod job;
 mod key;
 mod output;
+mod point;
 mod progress;
 mod repository;
 mod restore;
@@ -48,6 +50,7 @@ async fn carry_out(context: Context, verb: Verb) -> Result<()> {
         Verb::Run(verb) => run::carry_out(&context, verb).await,
         Verb::Restore(options) => restore::carry_out(&context, options).await,
         Verb::Points => repository::points(&context).await,
+        Verb::Point { point } => point::show(&context, &point).await,
         Verb::Forget { points } => repository::forget(&context, &points).await,
         Verb::Hold { point, lift } => history::hold(&context, &point, !lift).await,
         Verb::Log { from } => history::log(&context, from).await,

@@ -9,9 +9,8 @@ use crate::cloud::{DiskId, ExtentKind, ResourceGraph, SnapshotProvider, Snapshot
 use crate::env::{Compute, Env};
 use crate::error::{Error, Kind, Result};
 use crate::local::DiskFile;
-use crate::local::layers::OpenLayer;
-use crate::local::qcow2::Qcow2Reader;
 use crate::local::test_files::{Scratch, qemu};
+use crate::qcow2::{Layer, Qcow2Reader};
 use crate::testkit::Seeded;
 use crate::testkit::cloud::{Notebook, check_reader, read_all};
 
@@ -179,7 +178,7 @@ async fn a_simulation_reads_right_where_it_asks() {
     );
     let file = fs::File::open(folder.join("image")).unwrap();
     let env = Env::system().with_compute(Compute::Inline);
-    let reader = Qcow2Reader::open(vec![OpenLayer::Qcow2 { file, data: None }], env).unwrap();
+    let reader = Qcow2Reader::open(vec![Layer::Qcow2 { file, data: None }], env).unwrap();
     let content = fs::read(folder.join("content.raw")).unwrap();
     check_reader(&reader, &content, 7).await.unwrap();
 }

@@ -15,7 +15,7 @@ use std::rc::Rc;
 
 use actors::{Actor, collector, writer};
 
-use super::entry::{Action, AddedPack, Entry, Purpose};
+use super::entry::{Action, AddedPack, Entry, LogHome, Purpose};
 use super::fold::State;
 use super::names::{PackName, StoredName};
 use super::sign::{Signer, Verifier};
@@ -73,6 +73,7 @@ impl World {
             parameters: ObjectHash::from_bytes([0; 32]),
             next: 1,
             head: ObjectHash::from_bytes([0; 32]),
+            log: LogHome::default(),
             sessions: BTreeMap::new(),
             packs: BTreeMap::new(),
             indexes: BTreeMap::new(),
