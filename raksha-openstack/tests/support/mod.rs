@@ -2,6 +2,8 @@
 // Each test crate uses a part of it.
 #![allow(dead_code)]
 
+pub(crate) mod recorder;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -97,6 +99,7 @@ impl Extra {
 }
 
 pub(crate) fn client() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
         .timeout(Duration::from_secs(120))
         .build()
