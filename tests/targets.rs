@@ -11,7 +11,9 @@ async fn tried(site: &Site) -> LogPlace {
     let report = report.unwrap_or_else(|report| panic!("{report}"));
     println!("{report}\n{}", report.requests);
     let how = ValidateOptions::default();
-    let found = validate(&site.address, &site.options(), &how).await.unwrap();
+    let found = validate(&site.address, &site.options(), &how)
+        .await
+        .unwrap();
     println!("{found}");
     assert!(found.speed.is_some(), "{found}");
     assert_eq!(site.names().await, Vec::<String>::new(), "left behind");

@@ -33,7 +33,10 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .unwrap();
-    match (std::env::var("RAKSHA_APPEND_TO"), std::env::var("RAKSHA_APPEND_COPY")) {
+    match (
+        std::env::var("RAKSHA_APPEND_TO"),
+        std::env::var("RAKSHA_APPEND_COPY"),
+    ) {
         (Ok(address), Ok(copy)) => match runtime.block_on(append_on_and_on(&address, &copy)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
@@ -57,7 +60,10 @@ async fn all() {
         let schema = raksha_targets::testkit::PostgresSchema::new().await;
         let copy = home.path().join("copy of postgres");
         // The server hangs up now and then: whoever was waiting does not know whether it won.
-        many_append(schema.address(), &copy, async || schema.end_connections().await).await;
+        many_append(schema.address(), &copy, async || {
+            schema.end_connections().await
+        })
+        .await;
         schema.remove().await;
     }
 }
@@ -90,7 +96,11 @@ async fn append_on_and_on(address: &str, copy: &str) -> Result<()> {
 }
 
 fn nonce_of(bytes: &[u8]) -> String {
-    bytes.iter().take(32).map(|byte| format!("{byte:02x}")).collect()
+    bytes
+        .iter()
+        .take(32)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// Whether `mine` got the number, looked up where the answer was lost, as writers of a repository do.
@@ -108,7 +118,9 @@ async fn wins(log: &MirroredCatalog, number: u64, mine: &Bytes) -> Result<bool> 
 async fn again<T>(work: impl AsyncFn() -> Result<T>) -> Result<T> {
     for _ in 0..50 {
         match work().await {
-            Err(error) if error.is_retryable() => tokio::time::sleep(Duration::from_millis(10)).await,
+            Err(error) if error.is_retryable() => {
+                tokio::time::sleep(Duration::from_millis(10)).await
+            }
             done => return done,
         }
     }
@@ -139,7 +151,9 @@ impl Appender {
                 let line = line.unwrap();
                 let (number, entry) = line.split_once(' ').unwrap();
                 let mut told = told.lock().unwrap();
-                told.entry(number.parse().unwrap()).or_default().push(entry.to_owned());
+                told.entry(number.parse().unwrap())
+                    .or_default()
+                    .push(entry.to_owned());
             }
         });
         Self { child, listener }
@@ -180,18 +194,43 @@ async fn many_append(address: &str, copy: &Path, disturb: impl AsyncFn()) {
     let log = log(address, copy.to_str().unwrap()).await.unwrap();
     // Reading checks that there are no gaps, and completes the copy by at most the last entry.
     let entries = log.read(0, 1_000_000).await.unwrap();
-    let target = open(copy.to_str().unwrap(), &OpenOptions::default()).await.unwrap();
-    let copied = ObjectCatalog::new(target.objects).read(0, 1_000_000).await.unwrap();
-    assert!(copied == entries, "the copy has {} of {} entries, or others", copied.len(), entries.len());
+    let target = open(copy.to_str().unwrap(), &OpenOptions::default())
+        .await
+        .unwrap();
+    let copied = ObjectCatalog::new(target.objects)
+        .read(0, 1_000_000)
+        .await
+        .unwrap();
+    assert!(
+        copied == entries,
+        "the copy has {} of {} entries, or others",
+        copied.len(),
+        entries.len()
+    );
 
     let told = told.lock().unwrap();
     for (number, owners) in told.iter() {
-        assert_eq!(owners.len(), 1, "{} were told that {number} is theirs", owners.len());
+        assert_eq!(
+            owners.len(),
+            1,
+            "{} were told that {number} is theirs",
+            owners.len()
+        );
         let entry = entries.get(*number as usize);
-        let entry = entry.unwrap_or_else(|| panic!("entry {number} was lost, and its writer was told that it is there"));
-        assert_eq!(owners[0], nonce_of(entry), "another entry than its writer's has number {number}");
+        let entry = entry.unwrap_or_else(|| {
+            panic!("entry {number} was lost, and its writer was told that it is there")
+        });
+        assert_eq!(
+            owners[0],
+            nonce_of(entry),
+            "another entry than its writer's has number {number}"
+        );
     }
-    println!("{} entries, {} writers told, {kills} processes killed", entries.len(), told.len());
+    println!(
+        "{} entries, {} writers told, {kills} processes killed",
+        entries.len(),
+        told.len()
+    );
     assert!(entries.len() > 50 && kills > 10, "too little happened");
     // At most one entry a killed process is in the log without anybody having been told.
     assert!(entries.len() - told.len() <= kills + PROCESSES);

@@ -219,11 +219,13 @@ async fn compare_copies(
     entries: &[Bytes],
     found: &mut Verified,
 ) -> Result<()> {
-    let copies = (first..).zip(entries.iter().cloned()).map(|(number, entry)| async move {
-        let location = log_location(number);
-        let copy = get(&*target.objects, &location).await;
-        (location, copy, entry)
-    });
+    let copies = (first..)
+        .zip(entries.iter().cloned())
+        .map(|(number, entry)| async move {
+            let location = log_location(number);
+            let copy = get(&*target.objects, &location).await;
+            (location, copy, entry)
+        });
     let mut copies = stream::iter(copies).buffered(IN_FLIGHT);
     while let Some((location, copy, entry)) = copies.next().await {
         let wrong = match copy {

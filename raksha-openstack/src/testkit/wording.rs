@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::call::{Area, Call};
 use super::reply::{Refusal, Reply};
+use super::state::set;
 use super::world::World;
 use super::{compute, volume};
 
@@ -27,11 +28,12 @@ pub(super) fn refuse(call: &Call, refusal: Refusal) -> Reply {
             json!({"error": {"code": status, "title": title(status), "message": message}}),
         ),
         (Area::Compute | Area::Volume, _) => {
+            let mut fault_body = json!({"code": status, "message": message});
+            if let Some(seconds) = retry_after {
+                set(&mut fault_body, "retryAfter", json!(seconds.to_string()));
+            }
             let mut body = Map::new();
-            body.insert(
-                fault(status).to_owned(),
-                json!({"code": status, "message": message}),
-            );
+            body.insert(fault(status).to_owned(), fault_body);
             Reply::json(status, Value::Object(body))
         }
         (Area::Image, _) => html(status, &message),

@@ -198,8 +198,9 @@ fn default_limit(resource: &str) -> i64 {
     match resource {
         "instances" | "cores" => 30,
         "ram" => 16_384,
-        "key_pairs" | "networks" | "subnets" | "network" | "subnet" | "volumes" => 100,
-        "server_groups" | "server_group_members" | "groups" | "router" | "security_group" => 10,
+        "key_pairs" | "network" | "subnet" | "volumes" => 100,
+        "server_groups" | "server_group_members" | "router" | "security_group" => 10,
+        "groups" => 20,
         "metadata_items" => 128,
         "snapshots" => 200,
         "gigabytes" => 2000,

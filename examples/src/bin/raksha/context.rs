@@ -115,9 +115,9 @@ impl Context {
 
     /// The cloud of `--cloud`.
     pub async fn cloud(&self) -> Result<Opened> {
-        let opened = self.opened.get_or_try_init(|| async {
-            cloud::open(self.cloud_address()?, &self.env).await
-        });
+        let opened = self
+            .opened
+            .get_or_try_init(|| async { cloud::open(self.cloud_address()?, &self.env).await });
         opened.await.cloned()
     }
 

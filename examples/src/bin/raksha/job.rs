@@ -29,7 +29,11 @@ pub async fn carry_out(context: &Context, verb: JobVerb) -> Result<()> {
                 .show(&json!({ "job": id }), || id.to_string())
         }
         JobVerb::List => {
-            let jobs = context.jobs().await?.jobs(&context.project().await?).await?;
+            let jobs = context
+                .jobs()
+                .await?
+                .jobs(&context.project().await?)
+                .await?;
             context.output.show(&jobs, || {
                 let rows = jobs.iter().map(|job| {
                     [

@@ -9,6 +9,9 @@ use super::super::state::{Kind, Record, as_map, merge, set};
 use super::super::world::World;
 use super::{devices, links, minor};
 
+/// What a tenant sees of the host.
+const HOST: &str = "4884ab5f917505fe16d98e279ab22b35e482ff48fea12f340b9f3d9b";
+
 /// A server in full.
 pub(super) fn server(world: &World, call: &Call, server: &Record) -> Result<Value, Refusal> {
     let minor = minor(call)?;
@@ -24,11 +27,12 @@ pub(super) fn server(world: &World, call: &Call, server: &Record) -> Result<Valu
         "" => json!(""),
         image => json!({"id": image, "links": bookmark("images", image)}),
     };
+    let building = server.text("status") == "BUILD";
     let mut body = json!({
-        "id": server.id, "tenant_id": server.project, "hostId": "4884ab5f917505fe16d98e279ab22b35e482ff48fea12f340b9f3d9b",
+        "id": server.id, "tenant_id": server.project, "hostId": if building { "" } else { HOST },
         "image": image, "flavor": flavor, "links": links(world, "servers", &server.id), "accessIPv4": "",
         "accessIPv6": "", "OS-DCF:diskConfig": "MANUAL", "OS-SRV-USG:terminated_at": null,
-        "addresses": addresses(world, &server.id, true),
+        "addresses": if building { json!({}) } else { addresses(world, &server.id, true) },
     });
     let shown = [
         "name",
@@ -54,6 +58,9 @@ pub(super) fn server(world: &World, call: &Call, server: &Record) -> Result<Valu
     ) {
         set(&mut body, "progress", json!(0));
     }
+    if building {
+        set(&mut body, "OS-EXT-AZ:availability_zone", json!(""));
+    }
     if server.text("status") == "ERROR" {
         let message = "No valid host was found. There are not enough hosts available.";
         set(
@@ -76,7 +83,7 @@ pub(super) fn server(world: &World, call: &Call, server: &Record) -> Result<Valu
         volumes.collect(),
     );
     let groups = groups(world, &server.id);
-    if !groups.is_empty() {
+    if !groups.is_empty() && !building {
         set(&mut body, "security_groups", json!(groups));
     }
     since(&mut body, minor, world, call, server)?;

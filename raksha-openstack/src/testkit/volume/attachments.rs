@@ -128,7 +128,6 @@ fn create(world: &mut World, call: &Call) -> Outcome {
     if !connector.is_object() {
         let attachment = find(world, call, Kind::Attachment, &id)?;
         let mut body = show(attachment);
-        set(&mut body, "attach_mode", json!("null"));
         set(&mut body, "attach_mode", Value::Null);
         return Ok(Reply::json(200, json!({"attachment": body})));
     }
@@ -230,13 +229,16 @@ pub(in super::super) fn attach(
     device: &str,
 ) -> Result<String, Refusal> {
     let volume = find(world, call, Kind::Volume, volume_id)?;
-    reserve(volume).map_err(|refusal| {
-        Refusal::bad(
-            refusal
-                .message
-                .replacen("Invalid volume: ", "Invalid volume: ", 1),
-        )
-    })?;
+    if let Some(holder) = volume.get("attachments").pointer("/0/server_id") {
+        let holder = holder.as_str().unwrap_or_default();
+        let message = format!(
+            "Invalid volume: volume {volume_id} is already attached to instances: {holder}"
+        );
+        if volume.get("multiattach") != &json!(true) {
+            return Err(Refusal::bad(message));
+        }
+    }
+    reserve(volume)?;
     let project = volume.project.clone();
     let id = world.uuid()?;
     let info = connection(world, volume_id, Some(&id));
