@@ -26,7 +26,7 @@ mod operator;
 mod rados;
 #[cfg(feature = "s3")]
 mod s3;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod sql;
 #[cfg(feature = "swift")]
 mod swift;
@@ -47,8 +47,8 @@ pub use open::{OpenOptions, OpenedTarget, TargetCapabilities, open};
 pub use operator::from_operator;
 #[cfg(feature = "rados")]
 pub use rados::{Reindexed, reindex};
-#[cfg(feature = "sqlite")]
-pub use sql::SqlJobs;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub use sql::{SqlCatalogs, SqlJobs};
 pub use validate::{
     Check, Lag, LogPlace, Outcome, Race, Speed, ValidateOptions, Validation, creates_atomically,
     validate, validate_target,

@@ -60,7 +60,7 @@ async fn story(scratch: &Path) -> Result<()> {
     )
     .await?;
     let repository = Repository::create(
-        Target::with_catalog(Arc::clone(&opened.objects), opened.log()?),
+        opened.repository()?,
         Parameters::default(),
         &Secret::passphrase("correct horse battery staple"),
         EngineOptions::default(),
