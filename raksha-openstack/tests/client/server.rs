@@ -16,23 +16,23 @@ use tokio_rustls::TlsAcceptor;
 
 /// A request as it came.
 #[derive(Debug, Clone)]
-pub struct Seen {
-    pub method: String,
+pub(crate) struct Seen {
+    pub(crate) method: String,
     /// With its query.
-    pub target: String,
+    pub(crate) target: String,
     /// Names in lower case.
-    pub headers: BTreeMap<String, String>,
-    pub body: Vec<u8>,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Seen {
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
     }
 }
 
 /// What the server does.
-pub enum Reply {
+pub(crate) enum Reply {
     Json(u16, Value),
     Full {
         status: u16,
@@ -56,11 +56,11 @@ pub enum Reply {
 }
 
 impl Reply {
-    pub fn ok() -> Self {
+    pub(crate) fn ok() -> Self {
         Self::Json(200, json!({}))
     }
 
-    pub fn with(status: u16, headers: &[(&str, &str)], body: &str) -> Self {
+    pub(crate) fn with(status: u16, headers: &[(&str, &str)], body: &str) -> Self {
         Self::Full {
             status,
             headers: owned(headers),
@@ -69,7 +69,7 @@ impl Reply {
     }
 }
 
-pub fn owned(headers: &[(&str, &str)]) -> Vec<(String, String)> {
+pub(crate) fn owned(headers: &[(&str, &str)]) -> Vec<(String, String)> {
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     headers.iter().map(owned).collect()
 }
@@ -77,34 +77,34 @@ pub fn owned(headers: &[(&str, &str)]) -> Vec<(String, String)> {
 /// Answers the `n`th request (from 1) that is neither for a token nor for a version document.
 type Handler = dyn Fn(&Seen, usize) -> Reply + Send + Sync;
 
-pub struct State {
+pub(crate) struct State {
     handler: Box<Handler>,
     seen: Mutex<Vec<Seen>>,
     keystone: Mutex<Keystone>,
     /// Uploads are read this slowly; none means not at all.
-    pub takes_bodies: Mutex<bool>,
+    pub(crate) takes_bodies: Mutex<bool>,
     busy: Mutex<(usize, usize)>,
 }
 
 /// What the server's Keystone does.
-pub struct Keystone {
+pub(crate) struct Keystone {
     /// How many tokens were asked for.
-    pub asked: usize,
+    pub(crate) asked: usize,
     /// The tokens that services accept.
-    pub valid: Vec<String>,
+    pub(crate) valid: Vec<String>,
     /// Seconds.
-    pub life: u64,
+    pub(crate) life: u64,
     /// Whether it gives tokens at all.
-    pub open: bool,
+    pub(crate) open: bool,
     /// How long it thinks.
-    pub delay: Duration,
+    pub(crate) delay: Duration,
     /// URLs of services in the catalog, by type; what is not here is the server at `/TYPE` and the version.
-    pub urls: BTreeMap<String, String>,
+    pub(crate) urls: BTreeMap<String, String>,
 }
 
-pub struct Server {
-    pub url: String,
-    pub state: Arc<State>,
+pub(crate) struct Server {
+    pub(crate) url: String,
+    pub(crate) state: Arc<State>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -115,11 +115,13 @@ impl Drop for Server {
 }
 
 impl Server {
-    pub async fn start(handler: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(
+        handler: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         Self::start_with(None, handler).await
     }
 
-    pub async fn start_with(
+    pub(crate) async fn start_with(
         tls: Option<TlsAcceptor>,
         handler: impl Fn(&Seen, usize) -> Reply + Send + Sync + 'static,
     ) -> Self {
@@ -160,7 +162,7 @@ impl Server {
     }
 
     /// Settings of a user of it.
-    pub fn config(&self) -> CloudConfig {
+    pub(crate) fn config(&self) -> CloudConfig {
         let sources = Sources::default()
             .variable("OS_AUTH_URL", format!("{}/v3", self.url))
             .variable("OS_USERNAME", "demo")
@@ -170,33 +172,33 @@ impl Server {
         CloudConfig::from_environment(&sources).unwrap()
     }
 
-    pub async fn client(&self) -> Client {
+    pub(crate) async fn client(&self) -> Client {
         self.client_with(options()).await
     }
 
-    pub async fn client_with(&self, options: ClientOptions) -> Client {
+    pub(crate) async fn client_with(&self, options: ClientOptions) -> Client {
         Client::connect_with(&self.config(), options, Env::system())
             .await
             .unwrap()
     }
 
-    pub fn keystone(&self) -> std::sync::MutexGuard<'_, Keystone> {
+    pub(crate) fn keystone(&self) -> std::sync::MutexGuard<'_, Keystone> {
         self.state.keystone.lock().unwrap()
     }
 
     /// What came, but for tokens and version documents.
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.state.seen.lock().unwrap().clone()
     }
 
     /// The most requests that were under way at once.
-    pub fn busiest(&self) -> usize {
+    pub(crate) fn busiest(&self) -> usize {
         self.state.busy.lock().unwrap().1
     }
 }
 
 /// As usual, but less patient.
-pub fn options() -> ClientOptions {
+pub(crate) fn options() -> ClientOptions {
     let mut options = ClientOptions::default();
     options.attempt = Duration::from_secs(5);
     options.effect = Duration::from_secs(5);
@@ -427,7 +429,7 @@ async fn write<S: AsyncWrite + Unpin>(stream: &mut S, reply: Reply) -> bool {
 }
 
 /// Nothing listens there.
-pub async fn nowhere() -> String {
+pub(crate) async fn nowhere() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
