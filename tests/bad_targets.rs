@@ -76,11 +76,16 @@ fn secret() -> Secret {
 async fn is_whole(target: Target, point: raksha_core::id::PointId, disk: &[u8]) {
     let keyless = verify_keyless(&target).await.unwrap();
     assert!(keyless.is_whole(), "{:?}", keyless.damage);
-    let repository = Repository::open(target, &secret(), options()).await.unwrap();
+    let repository = Repository::open(target, &secret(), options())
+        .await
+        .unwrap();
     let deep = repository.verify(&VerifyOptions::default()).await.unwrap();
     assert!(deep.is_whole(), "{:?}", deep.damage);
     let back = restore(&repository, point).await.unwrap();
-    assert!(back.as_deref() == Some(disk), "the disk came back different");
+    assert!(
+        back.as_deref() == Some(disk),
+        "the disk came back different"
+    );
 }
 
 /// One request in four meets trouble: the work is done all the same.
@@ -107,7 +112,10 @@ async fn troubles_pass(service: Service) {
         let id = done.unwrap_or_else(|e| panic!("{trouble:?}: {e}"));
         let back = restore(&repository, id).await;
         let back = back.unwrap_or_else(|e| panic!("{trouble:?}: {e}"));
-        assert!(back.as_ref() == Some(&disk), "{trouble:?}: the disk came back different");
+        assert!(
+            back.as_ref() == Some(&disk),
+            "{trouble:?}: the disk came back different"
+        );
         point = Some(id);
     }
     behind.proxy.trouble(None, 1);
@@ -139,20 +147,36 @@ async fn troubles_stay(service: Service) {
         (Trouble::Refused(507), &[Kind::Full], "free space"),
         (Trouble::Reset, &[Kind::Unavailable], "raksha-tests"),
         (Trouble::Stalled, &[Kind::Timeout], "raksha-tests"),
-        (Trouble::CutShort, &[Kind::Unavailable, Kind::Timeout], "raksha-tests"),
+        (
+            Trouble::CutShort,
+            &[Kind::Unavailable, Kind::Timeout],
+            "raksha-tests",
+        ),
     ] {
         behind.proxy.trouble(Some(trouble), 1);
         let other = random.bytes(1 << 20);
         let error = failed(back_up(&repository, "other", &other).await, kinds, &[word]);
         println!("{trouble:?}: {error}");
-        assert!(error.to_string().contains("raksha-tests"), "which target? {error}");
-        assert!(error.to_string().contains("object"), "which object? {error}");
+        assert!(
+            error.to_string().contains("raksha-tests"),
+            "which target? {error}"
+        );
+        assert!(
+            error.to_string().contains("object"),
+            "which object? {error}"
+        );
     }
     behind.proxy.trouble(None, 1);
     // Bytes that were damaged on their way are never taken for the right ones.
-    let fresh = Repository::open(target.clone(), &secret(), options()).await.unwrap();
+    let fresh = Repository::open(target.clone(), &secret(), options())
+        .await
+        .unwrap();
     behind.proxy.trouble(Some(Trouble::Damaged), 1);
-    let error = failed(restore(&fresh, point).await, &[Kind::Corrupt, Kind::Unavailable], &[]);
+    let error = failed(
+        restore(&fresh, point).await,
+        &[Kind::Corrupt, Kind::Unavailable],
+        &[],
+    );
     println!("damaged: {error}");
     behind.proxy.trouble(None, 1);
     is_whole(target, point, &disk).await;
@@ -210,19 +234,45 @@ async fn wrong_credentials_and_missing_places_are_told_at_once() {
         let user = user.clone();
         let password = wrong();
         let credentials = Credentials::Password { user, password };
-        refused(&site.address, credentials, &denied, &["key is not accepted"]).await;
+        refused(
+            &site.address,
+            credentials,
+            &denied,
+            &["key is not accepted"],
+        )
+        .await;
         let missing = site.address.replace("//raksha-tests", "//raksha-no-such");
         let words = ["raksha-no-such", "create it"];
         refused(&missing, site.credentials, &[Kind::NotFound], &words).await;
     }
     let rados = Service::Rados.site("wrong").address;
     for (address, kinds, word) in [
-        (rados.replace("user=raksha", "user=nobody"), &denied[..], "keyring"),
-        (rados.replace("//raksha/", "//no-such-pool/"), &[Kind::NotFound], "no-such-pool"),
+        (
+            rados.replace("user=raksha", "user=nobody"),
+            &denied[..],
+            "keyring",
+        ),
+        (
+            rados.replace("//raksha/", "//no-such-pool/"),
+            &[Kind::NotFound],
+            "no-such-pool",
+        ),
         // This user may read and write one pool only.
-        (rados.replace("//raksha/", "//vms/"), &[Kind::Denied], "grant"),
-        (rados.replace("raksha-tests", "raksha-no-such"), &[Kind::NotFound], "create it"),
-        (rados.replace("/ceph.conf", "/no-such.conf"), &[Kind::NotFound], "no-such.conf"),
+        (
+            rados.replace("//raksha/", "//vms/"),
+            &[Kind::Denied],
+            "grant",
+        ),
+        (
+            rados.replace("raksha-tests", "raksha-no-such"),
+            &[Kind::NotFound],
+            "create it",
+        ),
+        (
+            rados.replace("/ceph.conf", "/no-such.conf"),
+            &[Kind::NotFound],
+            "no-such.conf",
+        ),
     ] {
         refused(&address, Credentials::Environment, kinds, &[word]).await;
     }
@@ -293,14 +343,21 @@ async fn foreign_objects_are_left_alone() {
         let opened = site.open().await;
         let foreign = ["holiday.jpg", "packs/readme.txt", "raksha.json.bak"];
         for name in foreign {
-            opened.objects.put(&Path::from(name), "mine".into()).await.unwrap();
+            opened
+                .objects
+                .put(&Path::from(name), "mine".into())
+                .await
+                .unwrap();
         }
         let target = opened.repository().unwrap();
         let repository = Repository::create(target.clone(), small(), &secret(), options());
         let repository = repository.await.unwrap();
         let disk = random.bytes(1 << 20);
         let point = back_up(&repository, "disk", &disk).await.unwrap();
-        repository.collect(&CollectOptions::default()).await.unwrap();
+        repository
+            .collect(&CollectOptions::default())
+            .await
+            .unwrap();
         let found = repository.verify(&VerifyOptions::default()).await.unwrap();
         assert!(!found.foreign.is_empty(), "{found:?}");
         for name in foreign {

@@ -68,7 +68,9 @@ impl Namespace {
 }
 
 async fn listed(objects: &dyn ObjectStore) -> BTreeMap<String, u64> {
-    let all = objects.list(None).map_ok(|m| (m.location.to_string(), m.size));
+    let all = objects
+        .list(None)
+        .map_ok(|m| (m.location.to_string(), m.size));
     all.try_collect().await.unwrap()
 }
 
@@ -81,7 +83,10 @@ async fn accidents_do_not_hide_objects() {
     for n in 0..30u64 {
         let name = format!("packs/{}/{n:02}", n % 3);
         let bytes = vec![7; 100 + n as usize];
-        objects.put(&Path::from(name.as_str()), bytes.into()).await.unwrap();
+        objects
+            .put(&Path::from(name.as_str()), bytes.into())
+            .await
+            .unwrap();
         expected.insert(name, 100 + n);
     }
     assert_eq!(listed(objects).await, expected);
@@ -114,9 +119,15 @@ async fn accidents_do_not_hide_objects() {
     space.rados(&["put", &format!("{prefix}holiday"), "/etc/hostname"]);
     let holiday = std::fs::metadata("/etc/hostname").unwrap().len();
     expected.insert("holiday".to_owned(), holiday);
-    let error = objects.list(None).try_collect::<Vec<_>>().await.unwrap_err();
+    let error = objects
+        .list(None)
+        .try_collect::<Vec<_>>()
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("reindex"), "{error}");
-    let done = reindex(&space.site.address, &space.site.options()).await.unwrap();
+    let done = reindex(&space.site.address, &space.site.options())
+        .await
+        .unwrap();
     assert_eq!(done.objects, expected.len() as u64, "{done:?}");
     assert!(done.added >= 2 && done.removed >= 1, "{done:?}");
     assert_eq!(listed(objects).await, expected);

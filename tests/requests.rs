@@ -15,7 +15,9 @@ use raksha_tests::{Random, back_up, options, restore};
 fn between(before: &MetricsSnapshot, after: &MetricsSnapshot) -> Vec<(Operation, u64)> {
     let of = |snapshot: &MetricsSnapshot, operation| {
         let mut counts = snapshot.operations.iter();
-        counts.find(|c| c.operation == operation).map_or(0, |c| c.attempts)
+        counts
+            .find(|c| c.operation == operation)
+            .map_or(0, |c| c.attempts)
     };
     let all = after.operations.iter().map(|c| c.operation);
     all.map(|operation| (operation, of(after, operation) - of(before, operation)))
@@ -37,7 +39,9 @@ async fn work_costs_few_requests() {
     let mib: u64 = std::env::var("RAKSHA_REQUESTS_MIB").map_or(128, |n| n.parse().unwrap());
     let mut random = Random::announced("requests");
     let mut disk = random.bytes((mib << 20) as usize);
-    let target = raksha_targets::open("memory:", &OpenOptions::default()).await.unwrap();
+    let target = raksha_targets::open("memory:", &OpenOptions::default())
+        .await
+        .unwrap();
     let mut last = target.metrics.snapshot();
     let secret = Secret::passphrase("secret");
     let in_target = target.repository().unwrap();
@@ -57,7 +61,9 @@ async fn work_costs_few_requests() {
     back_up(&repository, "disk", &disk).await.unwrap();
     told("another one, a hundredth new", &target, &mut last);
     drop(repository);
-    let repository = Repository::open(in_target.clone(), &secret, options()).await.unwrap();
+    let repository = Repository::open(in_target.clone(), &secret, options())
+        .await
+        .unwrap();
     told("opening, without a cache", &target, &mut last);
     restore(&repository, point).await.unwrap();
     let restored = told("restoring the first", &target, &mut last);
@@ -66,7 +72,10 @@ async fn work_costs_few_requests() {
     verify_keyless(&in_target).await.unwrap();
     told("verify --keyless", &target, &mut last);
     repository.forget(&[point], "tester").await.unwrap();
-    repository.collect(&CollectOptions::default()).await.unwrap();
+    repository
+        .collect(&CollectOptions::default())
+        .await
+        .unwrap();
     told("forgetting one, collecting", &target, &mut last);
     let objects: Vec<_> = target.objects.list(None).try_collect().await.unwrap();
     println!("{} objects in the end", objects.len());
@@ -76,5 +85,8 @@ async fn work_costs_few_requests() {
     assert!(first <= 2 * packs + 40, "{first} requests for {mib} MiB");
     assert!(nothing <= 40, "{nothing} requests for nothing");
     // Chunks that lie together are read together.
-    assert!(restored <= 24 * packs + 40, "{restored} requests to restore {mib} MiB");
+    assert!(
+        restored <= 24 * packs + 40,
+        "{restored} requests to restore {mib} MiB"
+    );
 }

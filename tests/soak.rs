@@ -77,7 +77,9 @@ impl Soak {
         let home = self.place.path(&format!("machine{}", number % 2));
         fs::create_dir_all(&home).unwrap();
         let raksha = self.place.raksha.clone().at_home(&home);
-        raksha.with("RAKSHA_MEMORY", "64M").with("USER", format!("machine{}", number % 2))
+        raksha
+            .with("RAKSHA_MEMORY", "64M")
+            .with("USER", format!("machine{}", number % 2))
     }
 
     /// Runs a process to its end, or kills it after a while. What ends badly by itself is a failure, unless `excuse` says why it may.
@@ -98,7 +100,12 @@ impl Soak {
         }
         let output = child.wait_with_output().unwrap();
         match output.status.code() {
-            Some(0) => Ended::Well(String::from_utf8(output.stdout).unwrap().trim_end().to_owned()),
+            Some(0) => Ended::Well(
+                String::from_utf8(output.stdout)
+                    .unwrap()
+                    .trim_end()
+                    .to_owned(),
+            ),
             None => {
                 count(&self.counts.killed);
                 Ended::Killed
@@ -124,10 +131,21 @@ impl Soak {
             fs::write(&disk, &bytes).unwrap();
             let hash = blake3::hash(&bytes);
             let tried = &mut self.known().tried;
-            tried.entry(name.clone()).or_default().insert(*hash.as_bytes());
+            tried
+                .entry(name.clone())
+                .or_default()
+                .insert(*hash.as_bytes());
             let patience = Duration::from_millis(random.below(4000));
             let killed = random.one_in(3).then_some(patience);
-            let backup = ["disk", "backup", &text(&disk), "--name", &name, "--quiet", "--json"];
+            let backup = [
+                "disk",
+                "backup",
+                &text(&disk),
+                "--name",
+                &name,
+                "--quiet",
+                "--json",
+            ];
             if let Ended::Well(out) = self.run(&raksha, &backup, killed, || false) {
                 let told: serde_json::Value = serde_json::from_str(&out).unwrap();
                 let point = told["point"].as_str().unwrap().to_owned();
@@ -154,7 +172,9 @@ impl Soak {
                     count(&self.counts.forgets);
                 }
             }
-            let killed = random.one_in(3).then(|| Duration::from_millis(random.below(3000)));
+            let killed = random
+                .one_in(3)
+                .then(|| Duration::from_millis(random.below(3000)));
             let collect = ["collect", "--fence-after", "15s", "--rewrite-below", "0.8"];
             if let Ended::Well(_) = self.run(&raksha, &collect, killed, || false) {
                 count(&self.counts.collections);
@@ -167,13 +187,19 @@ impl Soak {
         let raksha = self.on_machine(1);
         let out = self.place.path("probed.raw");
         while self.goes_on() {
-            let points: Vec<(String, blake3::Hash)> =
-                self.known().points.iter().map(|(p, h)| (p.clone(), *h)).collect();
+            let points: Vec<(String, blake3::Hash)> = self
+                .known()
+                .points
+                .iter()
+                .map(|(p, h)| (p.clone(), *h))
+                .collect();
             let Some((point, expected)) = random.pick(&points) else {
                 thread::sleep(Duration::from_millis(200));
                 continue;
             };
-            let killed = random.one_in(4).then(|| Duration::from_millis(random.below(2000)));
+            let killed = random
+                .one_in(4)
+                .then(|| Duration::from_millis(random.below(2000)));
             let restore = ["disk", "restore", point, &text(&out), "--force"];
             let forgotten = || self.known().forgotten.contains(point);
             if let Ended::Well(_) = self.run(&raksha, &restore, killed, forgotten)
@@ -182,7 +208,10 @@ impl Soak {
                 assert!(hash(&out) == *expected, "point {point} came back different");
                 count(&self.counts.probes);
             }
-            for left in [out.clone(), PathBuf::from(format!("{}.partial", out.display()))] {
+            for left in [
+                out.clone(),
+                PathBuf::from(format!("{}.partial", out.display())),
+            ] {
                 let _ = fs::remove_file(left);
             }
         }

@@ -6,7 +6,9 @@ use raksha_tests::{Service, Site};
 /// Validates it as an operator would. The target keeps what it declares, and nothing is left behind.
 async fn validated(site: &Site) -> Validation {
     let how = ValidateOptions::default();
-    let found = validate(&site.address, &site.options(), &how).await.unwrap();
+    let found = validate(&site.address, &site.options(), &how)
+        .await
+        .unwrap();
     println!("{found}\n{}", found.requests);
     assert_eq!(found.failures().next(), None, "{found}");
     assert!(found.speed.is_some(), "{found}");

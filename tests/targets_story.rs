@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use raksha_core::env::Env;
@@ -45,7 +44,13 @@ impl Story {
             fs::write(path, random.bytes(size)).unwrap();
         }
         let here = format!("local:{}", place.path("here").display());
-        let raksha = place.raksha.clone().with("RAKSHA_CLOUD", here);
+        // The jobs' place must not depend on the options of an address.
+        let jobs = format!("sqlite:{}", place.path("jobs.sqlite").display());
+        let raksha = place
+            .raksha
+            .clone()
+            .with("RAKSHA_CLOUD", here)
+            .with("RAKSHA_JOBS", jobs);
         raksha.ok(&["job", "create", "nightly", "--server", "all"]);
         Self {
             place,
@@ -78,7 +83,11 @@ impl Story {
         assert!(published < ALL, "it was killed too late");
         self.raksha.ok(&["reap", "--all"]);
         let points = self.raksha.json(&["points"]);
-        assert_eq!(points, Value::Array(Vec::new()), "half a backup is no point");
+        assert_eq!(
+            points,
+            Value::Array(Vec::new()),
+            "half a backup is no point"
+        );
         published
     }
 
@@ -107,18 +116,31 @@ impl Story {
         let cloud = LocalCloud::create(&there, Env::system()).await.unwrap();
         let into = format!("local:{}", there.display());
         self.raksha.ok(&["restore", run, "--into", &into]);
-        assert!(contents(&cloud).await == *expected, "run {run} came back different");
+        assert!(
+            contents(&cloud).await == *expected,
+            "run {run} came back different"
+        );
         fs::remove_dir_all(there).unwrap();
     }
 
     async fn tell(mut self, address: &str) {
         let before = self.killed_run(address);
         let (first, new) = self.run();
-        println!("{} MiB published before the kill, {} MiB new after", before / MIB, new / MIB);
+        println!(
+            "{} MiB published before the kill, {} MiB new after",
+            before / MIB,
+            new / MIB
+        );
         // Packs have directories and records have tags, some hundredths of their size.
         let together = before + new;
-        assert!(together >= ALL, "{before} published + {new} new are less than there is");
-        assert!(together <= ALL + ALL / 50, "{before} published + {new} new: stored twice");
+        assert!(
+            together >= ALL,
+            "{before} published + {new} new are less than there is"
+        );
+        assert!(
+            together <= ALL + ALL / 50,
+            "{before} published + {new} new: stored twice"
+        );
         let as_first = contents(&self.cloud).await;
 
         self.write().await;
@@ -154,8 +176,8 @@ async fn told(site: &Site, environment: &[(&'static str, String)]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn directory() {
     let story = Story::begin(None, &[]).await;
-    let target: PathBuf = story.place.path("target");
-    story.tell(target.to_str().unwrap()).await;
+    let target = format!("file://{}", story.place.path("target").display());
+    story.tell(&target).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

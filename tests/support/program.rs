@@ -125,12 +125,22 @@ impl Program {
     #[track_caller]
     pub fn killed(&self, arguments: &[&str], pause: Duration, enough: impl Fn() -> bool) {
         let mut command = self.command(arguments);
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         let began = Instant::now();
         while !enough() {
             let ended = child.try_wait().unwrap();
-            assert!(ended.is_none(), "raksha {arguments:?} ended ({ended:?}) before it could be killed");
-            assert!(began.elapsed() < Duration::from_secs(120), "raksha {arguments:?} gets nowhere");
+            assert!(
+                ended.is_none(),
+                "raksha {arguments:?} ended ({ended:?}) before it could be killed"
+            );
+            assert!(
+                began.elapsed() < Duration::from_secs(120),
+                "raksha {arguments:?} gets nowhere"
+            );
             std::thread::sleep(pause);
         }
         child.kill().unwrap();

@@ -57,7 +57,9 @@ pub fn ready(name: &str) -> BTreeMap<String, String> {
         );
     };
     let pairs = text.lines().filter_map(|line| line.split_once('='));
-    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    pairs
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
 }
 
 /// The bucket or container that `services-up.sh` makes for tests, or tests themselves.
@@ -73,7 +75,9 @@ impl Service {
             let keys = (get("ACCESS_KEY"), get("SECRET_KEY"));
             let (endpoint, region) = (get("ENDPOINT"), get("REGION"));
             Site {
-                address: format!("s3://{BOX}/{prefix}?endpoint={endpoint}&allow_http=true&region={region}"),
+                address: format!(
+                    "s3://{BOX}/{prefix}?endpoint={endpoint}&allow_http=true&region={region}"
+                ),
                 environment: vec![
                     ("AWS_ACCESS_KEY_ID", keys.0.clone()),
                     ("AWS_SECRET_ACCESS_KEY", keys.1.clone()),
@@ -89,7 +93,10 @@ impl Service {
             let get = |name: &str| ready[&format!("{of}{name}")].clone();
             let (user, key) = (get("USER"), get("KEY"));
             Site {
-                address: format!("swift://{container}/{prefix}?auth={}&allow_http=true", get("AUTH")),
+                address: format!(
+                    "swift://{container}/{prefix}?auth={}&allow_http=true",
+                    get("AUTH")
+                ),
                 environment: vec![("ST_USER", user.clone()), ("ST_KEY", key.clone())],
                 credentials: Credentials::Password {
                     user,
@@ -177,7 +184,9 @@ impl Site {
 
     /// Opens it.
     pub async fn open(&self) -> OpenedTarget {
-        raksha_targets::open(&self.address, &self.options()).await.unwrap()
+        raksha_targets::open(&self.address, &self.options())
+            .await
+            .unwrap()
     }
 
     /// The names of all that is in it.
@@ -191,7 +200,11 @@ impl Site {
     pub async fn clear(&self) {
         let objects = self.open().await.objects;
         let locations = objects.list(None).map_ok(|meta| meta.location).boxed();
-        let gone: Vec<_> = objects.delete_stream(locations).try_collect().await.unwrap();
+        let gone: Vec<_> = objects
+            .delete_stream(locations)
+            .try_collect()
+            .await
+            .unwrap();
         drop(gone);
     }
 }

@@ -13,10 +13,10 @@ use object_store::{Certificate, ClientOptions, ObjectStore, RetryConfig};
 use raksha_core::{Error, Kind, Result};
 
 use crate::address::{Address, invalid};
-use crate::tls;
 use crate::credentials::Credentials;
 use crate::layers::GuardOptions;
 use crate::open::{OpenOptions, OpenedTarget, TargetCapabilities};
+use crate::tls;
 
 const OPEN: &str = "open S3 target";
 

@@ -27,10 +27,10 @@ use raksha_core::{Error, Kind, Result};
 use reqwest::{Certificate, Client};
 
 use crate::address::{Address, invalid};
-use crate::tls;
 use crate::credentials::Credentials;
 use crate::layers::GuardOptions;
 use crate::open::{OpenOptions, OpenedTarget, TargetCapabilities};
+use crate::tls;
 use client::Connection;
 use limits::{Limits, about};
 use store::{Inner, Swift};

@@ -184,18 +184,20 @@ async fn uploads_are_checked_and_go_on_under_another_token() {
     // The MD5 of "hello", RFC 1321's algorithm by md5sum.
     const HELLO: &str = "ETag: 5d41402abc4b2a76b9719d911017c592\r\n";
     let wrong = AtomicU64::new(1);
-    let url = serve(move |asked| match (asked.line.as_str(), asked.token.as_str()) {
-        ("GET /info", _) => (200, "", INFO.into()),
-        ("HEAD /v1/account/box", _) => (204, "", String::new()),
-        (_, "token-0") => (401, "", String::new()),
-        (line, _) if line.starts_with("PUT") => {
-            assert_eq!(asked.body, "hello", "the body must be sent again, too");
-            let damaged = line.ends_with("/always") || wrong.swap(0, Ordering::SeqCst) == 1;
-            let headers = if damaged { "ETag: 0123\r\n" } else { HELLO };
-            (201, headers, String::new())
-        }
-        _ => (404, "", String::new()),
-    })
+    let url = serve(
+        move |asked| match (asked.line.as_str(), asked.token.as_str()) {
+            ("GET /info", _) => (200, "", INFO.into()),
+            ("HEAD /v1/account/box", _) => (204, "", String::new()),
+            (_, "token-0") => (401, "", String::new()),
+            (line, _) if line.starts_with("PUT") => {
+                assert_eq!(asked.body, "hello", "the body must be sent again, too");
+                let damaged = line.ends_with("/always") || wrong.swap(0, Ordering::SeqCst) == 1;
+                let headers = if damaged { "ETag: 0123\r\n" } else { HELLO };
+                (201, headers, String::new())
+            }
+            _ => (404, "", String::new()),
+        },
+    )
     .await;
     let (target, source) = connect(url).await;
     let put = |name: &'static str| {
@@ -207,7 +209,10 @@ async fn uploads_are_checked_and_go_on_under_another_token() {
     }
     assert_eq!(source.given.load(Ordering::SeqCst), 2);
     let error = tokio::time::timeout(Duration::from_secs(1), put("always")).await;
-    assert!(error.is_err(), "a wrong checksum is no success, and is tried again");
+    assert!(
+        error.is_err(),
+        "a wrong checksum is no success, and is tried again"
+    );
 }
 
 #[tokio::test]

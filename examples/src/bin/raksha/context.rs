@@ -66,14 +66,15 @@ impl Context {
         target.ok_or_else(|| missing("a target", "--target", "RAKSHA_TARGET"))
     }
 
-    async fn opened_target(&self, create: bool) -> Result<OpenedTarget> {
+    /// The target of `--target`, with no catalog.
+    pub async fn bare_target(&self, create: bool) -> Result<OpenedTarget> {
         let address = self.address()?;
         let options = target::options(address, create, &self.env).await?;
         raksha_targets::open(address, &options).await
     }
 
     pub async fn target(&self, create: bool) -> Result<Target> {
-        self.opened_target(create).await?.repository()
+        self.bare_target(create).await?.repository()
     }
 
     fn engine(&self) -> Result<EngineOptions> {
@@ -89,7 +90,7 @@ impl Context {
 
     pub async fn create(&self, parameters: Parameters) -> Result<Repository> {
         let secret = self.secret()?;
-        let opened = self.opened_target(true).await?;
+        let opened = self.bare_target(true).await?;
         let target = opened.repository()?;
         // What a target declares is one thing, what it does under racing writers another.
         if !raksha_targets::creates_atomically(&opened, &Env::system(), RACES).await? {
@@ -117,9 +118,9 @@ impl Context {
 
     /// The cloud of `--cloud`.
     pub async fn cloud(&self) -> Result<Opened> {
-        let opened = self.opened.get_or_try_init(|| async {
-            cloud::open(self.cloud_address()?, &self.env).await
-        });
+        let opened = self
+            .opened
+            .get_or_try_init(|| async { cloud::open(self.cloud_address()?, &self.env).await });
         opened.await.cloned()
     }
 
