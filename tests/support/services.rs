@@ -1,14 +1,21 @@
 //! The storage services of the lab as targets: where they are, and what opens them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
-use raksha_core::cloud::SecretText;
+use raksha_core::Result;
+use raksha_core::cloud::{SecretText, Token, TokenSource};
+use raksha_core::env::Env;
+use raksha_openstack::client::{self as openstack, Client};
+use raksha_openstack::config::{CloudConfig, Sources};
 use raksha_targets::{Credentials, OpenOptions, OpenedTarget};
+use tokio::sync::OnceCell;
 
-use crate::Random;
+use crate::{Lab, Random, text};
 
 /// A service that `tests/lab/services-up.sh` brings up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +28,8 @@ pub enum Service {
     Rados,
     /// Swift, with its own authentication.
     Swift,
+    /// The same Swift, with Keystone's tokens.
+    SwiftOfCloud,
     /// The RADOS Gateway's Swift API.
     RgwSwift,
 }
@@ -99,6 +108,17 @@ impl Service {
             Self::S3 => s3(ready("S3"), "S3_"),
             Self::RgwS3 => s3(ready("RGW"), "RGW_S3_"),
             Self::Swift => swift(ready("SWIFT"), "SWIFT_", BOX),
+            Self::SwiftOfCloud => {
+                let clouds = Lab::find().clouds();
+                Site {
+                    address: format!("swift://{BOX}/{prefix}?allow_http=true"),
+                    credentials: Credentials::Tokens(Arc::new(Keystone::of(&clouds))),
+                    environment: vec![
+                        ("OS_CLOUD", CLOUD.to_owned()),
+                        ("OS_CLIENT_CONFIG_FILE", text(&clouds)),
+                    ],
+                }
+            }
             // Buckets and containers are the same there.
             Self::RgwSwift => swift(ready("RGW"), "RGW_SWIFT_", "raksha-tests-swift"),
             Self::Rados => {
@@ -112,6 +132,45 @@ impl Service {
                 }
             }
         }
+    }
+}
+
+/// The cloud whose Swift tests use.
+const CLOUD: &str = "raksha-demo";
+
+/// Tokens of a cloud. It is connected to when the first one is asked for.
+#[derive(Debug)]
+struct Keystone {
+    config: CloudConfig,
+    tokens: OnceCell<Arc<dyn TokenSource>>,
+}
+
+impl Keystone {
+    fn of(clouds: &Path) -> Self {
+        let sources = Sources::default().variable("OS_CLIENT_CONFIG_FILE", text(clouds));
+        Self {
+            config: CloudConfig::named(CLOUD, &sources).unwrap(),
+            tokens: OnceCell::new(),
+        }
+    }
+
+    async fn tokens(&self) -> Result<&Arc<dyn TokenSource>> {
+        let connect = || async {
+            let client = Client::connect(&self.config, Env::system()).await?;
+            Ok(client.token_source(openstack::Service::ObjectStore))
+        };
+        self.tokens.get_or_try_init(connect).await
+    }
+}
+
+#[async_trait]
+impl TokenSource for Keystone {
+    async fn token(&self) -> Result<Token> {
+        self.tokens().await?.token().await
+    }
+
+    async fn renew(&self, stale: &Token) -> Result<Token> {
+        self.tokens().await?.renew(stale).await
     }
 }
 

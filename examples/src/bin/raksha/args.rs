@@ -292,6 +292,12 @@ pub enum TargetVerb {
         /// The target: a directory, file:///directory, s3://bucket/prefix ...
         url: String,
     },
+    /// Make the index of names of a target in RADOS anew, from its objects
+    #[cfg(feature = "rados")]
+    Reindex {
+        /// The target: rados://pool/namespace
+        url: String,
+    },
 }
 
 #[derive(Debug, Args)]

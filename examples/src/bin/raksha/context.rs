@@ -9,13 +9,13 @@ use raksha_core::protect::Raksha;
 use raksha_core::repository::{EngineOptions, Parameters, Repository, Secret, Target};
 use raksha_core::store::JobStore;
 use raksha_core::{Error, Kind, ListedPoint, Result};
-use raksha_targets::{OpenOptions, SqlJobs};
+use raksha_targets::{OpenedTarget, SqlJobs};
 use tokio::sync::OnceCell;
 
 use crate::args::Common;
 use crate::cloud::{self, Opened};
 use crate::output::Output;
-use crate::secret;
+use crate::{secret, target};
 
 /// Races by which a target is tried before a repository is made in it. One that does not keep order is usually caught in the first five.
 const RACES: u32 = 10;
@@ -66,11 +66,15 @@ impl Context {
         target.ok_or_else(|| missing("a target", "--target", "RAKSHA_TARGET"))
     }
 
+    /// The target of `--target`, with no catalog.
+    pub async fn bare_target(&self, create: bool) -> Result<OpenedTarget> {
+        let address = self.address()?;
+        let options = target::options(address, create, &self.env).await?;
+        raksha_targets::open(address, &options).await
+    }
+
     pub async fn target(&self, create: bool) -> Result<Target> {
-        let options = OpenOptions::default().create(create);
-        raksha_targets::open(self.address()?, &options)
-            .await?
-            .repository()
+        self.bare_target(create).await?.repository()
     }
 
     fn engine(&self) -> Result<EngineOptions> {
@@ -86,8 +90,7 @@ impl Context {
 
     pub async fn create(&self, parameters: Parameters) -> Result<Repository> {
         let secret = self.secret()?;
-        let opened =
-            raksha_targets::open(self.address()?, &OpenOptions::default().create(true)).await?;
+        let opened = self.bare_target(true).await?;
         let target = opened.repository()?;
         // What a target declares is one thing, what it does under racing writers another.
         if !raksha_targets::creates_atomically(&opened, &Env::system(), RACES).await? {
