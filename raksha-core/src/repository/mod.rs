@@ -37,6 +37,7 @@ mod reach;
 mod reader;
 
 mod record;
+mod repair;
 mod rewrite;
 mod seal;
 #[cfg(test)]
@@ -57,8 +58,10 @@ pub use keys::{PassphraseCost, Secret};
 pub use open::EngineOptions;
 pub use parameters::{FORMAT, Parameters};
 pub use reader::PointReader;
+pub use repair::Salvaged;
 pub use seal::Cipher;
 pub use target::Target;
-pub use verify::{Damage, Hurt, Verified, verify_keyless, verify_object};
+pub use names::StoredName;
+pub use verify::{Damage, Hurt, Sampled, Verified, verify_keyless, verify_object};
 pub use verify_deep::VerifyOptions;
 pub use writer::Writer;
