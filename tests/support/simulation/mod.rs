@@ -49,7 +49,8 @@ pub fn simulate(seed: u64) -> Simulated {
         .start_paused(true)
         .build()
         .unwrap();
-    runtime.block_on(World::new(seed).live())
+    // Within the runtime, whose clock stands still, from the first moment.
+    runtime.block_on(async { World::new(seed).live().await })
 }
 
 struct World {
