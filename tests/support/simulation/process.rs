@@ -211,7 +211,13 @@ impl Process {
         let slot = format!("slot-{}", self.random.number());
         let secret = Secret::key_file(&self.random.bytes(32));
         let first = first_secret();
-        let fair = [Kind::Full, Kind::AlreadyExists, Kind::NotFound];
+        // Lists may be late: a slot that was just made, or another one, may not be seen.
+        let fair = [
+            Kind::Full,
+            Kind::AlreadyExists,
+            Kind::NotFound,
+            Kind::Denied,
+        ];
         let added = repository
             .add_key(&slot, &secret, &first, "simulation")
             .await;
