@@ -42,7 +42,8 @@ pub async fn reindex(address: &str, options: &OpenOptions) -> Result<Reindexed> 
     let inner = Place::read(address)?.open_off_thread(true, &options.env);
     let inner = Arc::new(inner.await?);
     let failed = |e| Error::object(OPERATION, &Path::from("index"), e);
-    let mended = inner.blocking(&Path::from("index"), |inner| inner.index.mend());
+    let index = Path::from("index");
+    let mended = inner.blocking(&index, |inner| inner.index.mend());
     mended.await.map_err(failed)?;
     let mut done = Reindexed {
         added: add(&inner).await.map_err(failed)?,
