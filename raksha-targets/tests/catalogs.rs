@@ -19,7 +19,9 @@ async fn log(address: &str) -> Arc<dyn ManifestCatalog> {
 #[tokio::test(flavor = "multi_thread")]
 async fn directory() {
     let home = tempfile::tempdir().unwrap();
-    let target = open(home.path().to_str().unwrap(), &OpenOptions::default()).await.unwrap();
+    let target = open(home.path().to_str().unwrap(), &OpenOptions::default())
+        .await
+        .unwrap();
     let open = async || Arc::new(ObjectCatalog::new(Arc::clone(&target.objects))) as _;
     check_catalog(open, false).await;
 }
@@ -45,7 +47,10 @@ async fn sqlite_with_a_copy_in_a_directory() {
     };
     check_catalog(open, true).await;
     let copy = ObjectCatalog::new(Arc::clone(&target.objects));
-    let (copied, ordered) = (copy.read(0, 1000).await, log(&address).await.read(0, 1000).await);
+    let (copied, ordered) = (
+        copy.read(0, 1000).await,
+        log(&address).await.read(0, 1000).await,
+    );
     assert_eq!(copied.unwrap(), ordered.unwrap());
 }
 
@@ -56,17 +61,35 @@ async fn logs_are_kept_apart(catalogs: &SqlCatalogs) {
     let entry = |text: &'static str| Bytes::from_static(text.as_bytes());
     let first = catalogs.log(mine, &at("a")).await.unwrap();
     let second = catalogs.log(other, &at("a")).await.unwrap();
-    assert_eq!(first.append(0, entry("first")).await.unwrap(), Appended::Done);
-    assert_eq!(second.append(0, entry("second")).await.unwrap(), Appended::Done);
-    assert_eq!(first.append(1, entry("first again")).await.unwrap(), Appended::Done);
+    assert_eq!(
+        first.append(0, entry("first")).await.unwrap(),
+        Appended::Done
+    );
+    assert_eq!(
+        second.append(0, entry("second")).await.unwrap(),
+        Appended::Done
+    );
+    assert_eq!(
+        first.append(1, entry("first again")).await.unwrap(),
+        Appended::Done
+    );
     assert_eq!(second.read(0, 9).await.unwrap(), [entry("second")]);
 
     let error = catalogs.log(mine, &at("b")).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Conflict, "{error}");
-    assert!(!error.is_retryable() && error.to_string().contains("directory /a"), "{error}");
+    assert!(
+        !error.is_retryable() && error.to_string().contains("directory /a"),
+        "{error}"
+    );
     let copy = catalogs.log_of_copy(mine, &at("b"));
-    assert_eq!(copy.append(0, entry("first")).await.unwrap(), Appended::Done);
-    assert_eq!(copy.append(1, entry("other")).await.unwrap(), Appended::Done);
+    assert_eq!(
+        copy.append(0, entry("first")).await.unwrap(),
+        Appended::Done
+    );
+    assert_eq!(
+        copy.append(1, entry("other")).await.unwrap(),
+        Appended::Done
+    );
     assert_eq!(catalogs.places(mine).await.unwrap(), [at("a"), at("b")]);
 
     let taken = catalogs.moved(mine, &at("a"), &at("b")).await.unwrap_err();
@@ -75,15 +98,23 @@ async fn logs_are_kept_apart(catalogs: &SqlCatalogs) {
     assert_eq!(none.kind(), Kind::NotFound, "{none}");
     catalogs.moved(mine, &at("a"), &at("c")).await.unwrap();
     let moved = catalogs.log(mine, &at("c")).await.unwrap();
-    assert_eq!(moved.read(0, 9).await.unwrap(), [entry("first"), entry("first again")]);
-    assert!(first.append(2, entry("late")).await.is_err(), "the old place has no log any more");
+    assert_eq!(
+        moved.read(0, 9).await.unwrap(),
+        [entry("first"), entry("first again")]
+    );
+    assert!(
+        first.append(2, entry("late")).await.is_err(),
+        "the old place has no log any more"
+    );
     assert_eq!(second.read(0, 9).await.unwrap(), [entry("second")]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sqlite_keeps_logs_apart() {
     let home = tempfile::tempdir().unwrap();
-    let catalogs = SqlCatalogs::sqlite(&home.path().join("c.db"), true).await.unwrap();
+    let catalogs = SqlCatalogs::sqlite(&home.path().join("c.db"), true)
+        .await
+        .unwrap();
     logs_are_kept_apart(&catalogs).await;
 }
 

@@ -65,7 +65,10 @@ impl Location {
                 })
             }
             _ => {
-                let message = format!("there is no such kind of database in this build; there are {}", KINDS.join(", "));
+                let message = format!(
+                    "there is no such kind of database in this build; there are {}",
+                    KINDS.join(", ")
+                );
                 Err(invalid(message).with("scheme", scheme))
             }
         }

@@ -178,15 +178,21 @@ impl JobStore for SqlJobs {
     }
 
     async fn job(&self, project: &ProjectId, id: JobId) -> Result<BackupJob> {
-        let select = statement("find job", "SELECT body FROM raksha_jobs WHERE id = $1 AND project = $2")
-            .bind(id.to_string())
-            .bind(project.as_str());
+        let select = statement(
+            "find job",
+            "SELECT body FROM raksha_jobs WHERE id = $1 AND project = $2",
+        )
+        .bind(id.to_string())
+        .bind(project.as_str());
         self.record("job", id.to_string(), &select).await
     }
 
     async fn jobs(&self, project: &ProjectId) -> Result<Vec<BackupJob>> {
-        let select = statement("list jobs", "SELECT body FROM raksha_jobs WHERE project = $1")
-            .bind(project.as_str());
+        let select = statement(
+            "list jobs",
+            "SELECT body FROM raksha_jobs WHERE project = $1",
+        )
+        .bind(project.as_str());
         let mut jobs: Vec<BackupJob> = self.records(&select).await?;
         // Here and not there: databases do not agree on the order of names.
         jobs.sort_by(|a, b| a.name.cmp(&b.name));
@@ -194,7 +200,9 @@ impl JobStore for SqlJobs {
     }
 
     async fn delete_job(&self, project: &ProjectId, id: JobId) -> Result<()> {
-        let delete = statement("delete job", "DELETE FROM raksha_jobs WHERE id = $1 AND project = $2 AND NOT EXISTS \
+        let delete = statement(
+            "delete job",
+            "DELETE FROM raksha_jobs WHERE id = $1 AND project = $2 AND NOT EXISTS \
              (SELECT 1 FROM raksha_runs WHERE job = $1 AND ended = 0)",
         )
         .bind(id.to_string())
@@ -244,9 +252,12 @@ impl JobStore for SqlJobs {
     }
 
     async fn run(&self, project: &ProjectId, id: RunId) -> Result<BackupRun> {
-        let select = statement("find run", "SELECT body FROM raksha_runs WHERE id = $1 AND project = $2")
-            .bind(id.to_string())
-            .bind(project.as_str());
+        let select = statement(
+            "find run",
+            "SELECT body FROM raksha_runs WHERE id = $1 AND project = $2",
+        )
+        .bind(id.to_string())
+        .bind(project.as_str());
         self.record("run", id.to_string(), &select).await
     }
 
@@ -264,7 +275,9 @@ impl JobStore for SqlJobs {
     }
 
     async fn create_restore(&self, restore: &RestoreRun) -> Result<()> {
-        let insert = statement("create restore", "INSERT INTO raksha_restores (id, project, started, state, body) \
+        let insert = statement(
+            "create restore",
+            "INSERT INTO raksha_restores (id, project, started, state, body) \
              VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
         )
         .bind(restore.id.to_string())
@@ -279,7 +292,9 @@ impl JobStore for SqlJobs {
     }
 
     async fn update_restore(&self, restore: &RestoreRun) -> Result<()> {
-        let update = statement("update restore", "UPDATE raksha_restores SET state = $3, body = $4 \
+        let update = statement(
+            "update restore",
+            "UPDATE raksha_restores SET state = $3, body = $4 \
              WHERE id = $1 AND project = $2 AND (state = $3 OR state = $5)",
         )
         .bind(restore.id.to_string())
@@ -295,9 +310,12 @@ impl JobStore for SqlJobs {
     }
 
     async fn restore(&self, project: &ProjectId, id: RestoreId) -> Result<RestoreRun> {
-        let select = statement("find restore", "SELECT body FROM raksha_restores WHERE id = $1 AND project = $2")
-            .bind(id.to_string())
-            .bind(project.as_str());
+        let select = statement(
+            "find restore",
+            "SELECT body FROM raksha_restores WHERE id = $1 AND project = $2",
+        )
+        .bind(id.to_string())
+        .bind(project.as_str());
         self.record("restore", id.to_string(), &select).await
     }
 
@@ -309,7 +327,9 @@ impl JobStore for SqlJobs {
     }
 
     async fn record_temporary(&self, owner: &str, temporary: &Temporary) -> Result<()> {
-        let upsert = statement("record temporary", "INSERT INTO raksha_temporaries (owner, marker, body) VALUES ($1, $2, $3) \
+        let upsert = statement(
+            "record temporary",
+            "INSERT INTO raksha_temporaries (owner, marker, body) VALUES ($1, $2, $3) \
              ON CONFLICT (owner, marker) DO UPDATE SET body = excluded.body",
         )
         .bind(owner)
@@ -319,9 +339,12 @@ impl JobStore for SqlJobs {
     }
 
     async fn forget_temporary(&self, owner: &str, marker: &str) -> Result<()> {
-        let delete = statement("forget temporary", "DELETE FROM raksha_temporaries WHERE owner = $1 AND marker = $2")
-            .bind(owner)
-            .bind(marker);
+        let delete = statement(
+            "forget temporary",
+            "DELETE FROM raksha_temporaries WHERE owner = $1 AND marker = $2",
+        )
+        .bind(owner)
+        .bind(marker);
         self.database.change(&delete).await.map(drop)
     }
 
@@ -338,7 +361,9 @@ impl JobStore for SqlJobs {
             ),
         };
         let rows = self.database.rows(&select).await?;
-        let pairs = rows.iter().map(|row| Ok((row.text("owner")?, decode(row)?)));
+        let pairs = rows
+            .iter()
+            .map(|row| Ok((row.text("owner")?, decode(row)?)));
         pairs.collect()
     }
 }

@@ -21,15 +21,24 @@ const CONNECTIONS: u32 = 4;
 /// The options of the scheme.
 const OPTIONS: &[(&str, &str)] = &[
     ("host", "directory of the server's socket on this machine"),
-    ("schema", "where the tables are; what the server has for the user unless given"),
+    (
+        "schema",
+        "where the tables are; what the server has for the user unless given",
+    ),
     (
         "sslmode",
         "disable, allow, prefer (unless given), require, verify-ca, verify-full",
     ),
-    ("sslrootcert", "file of PEM certificates that the server's must be signed by"),
+    (
+        "sslrootcert",
+        "file of PEM certificates that the server's must be signed by",
+    ),
     ("sslcert", "file with this client's certificate"),
     ("sslkey", "file with its key"),
-    ("connections", "connections that this process may hold; 4 unless given"),
+    (
+        "connections",
+        "connections that this process may hold; 4 unless given",
+    ),
 ];
 
 /// What every connection is set to: isolation in which each statement acts as if it were alone, so that a condition that it carries

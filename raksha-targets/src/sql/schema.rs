@@ -41,8 +41,9 @@ pub(super) async fn prepare(database: &Database, part: &Part, create: bool) -> R
         Some(version) if version > known => return Err(newer(database, part, version)),
         None if !create => {
             let message = format!("there is no table of {} in this database", part.name);
-            return Err(Error::new(Kind::NotFound, OPERATION, message)
-                .with("database", &database.name));
+            return Err(
+                Error::new(Kind::NotFound, OPERATION, message).with("database", &database.name)
+            );
         }
         _ => {}
     }
@@ -93,7 +94,11 @@ async fn version(database: &Database, part: &Part) -> Result<Option<i64>> {
             "SELECT 'raksha_schema' AS name WHERE to_regclass('raksha_schema') IS NOT NULL"
         }
     };
-    if database.rows(&statement(OPERATION, there)).await?.is_empty() {
+    if database
+        .rows(&statement(OPERATION, there))
+        .await?
+        .is_empty()
+    {
         return Ok(None);
     }
     let select = "SELECT version FROM raksha_schema WHERE part = $1";

@@ -33,8 +33,9 @@ pub(super) async fn open(
         return Err(Error::new(Kind::Invalid, OPERATION, "the path is empty"));
     }
     if !create && !path.exists() {
-        return Err(Error::new(Kind::NotFound, OPERATION, "there is no such file")
-            .with("database", name));
+        return Err(
+            Error::new(Kind::NotFound, OPERATION, "there is no such file").with("database", name),
+        );
     }
     let options = SqliteConnectOptions::new()
         .filename(path)

@@ -18,27 +18,47 @@ async fn refusal(address: &str) -> String {
 #[tokio::test]
 async fn what_is_not_understood_is_refused_by_name() {
     let unknown = refusal("mysql://host/db").await;
-    assert!(unknown.contains("mysql") && unknown.contains("sqlite:FILE"), "{unknown}");
+    assert!(
+        unknown.contains("mysql") && unknown.contains("sqlite:FILE"),
+        "{unknown}"
+    );
     assert!(refusal("jobs.db").await.contains("sqlite:FILE"));
     assert!(refusal("sqlite:").await.contains("no file"));
     let option = refusal("sqlite:x?colour=red").await;
-    assert!(option.contains("colour") && option.contains("timeout"), "{option}");
+    assert!(
+        option.contains("colour") && option.contains("timeout"),
+        "{option}"
+    );
     assert!(refusal("sqlite:x?timeout=0").await.contains("timeout"));
-    assert!(refusal("sqlite:x?timeout=1&timeout=2").await.contains("twice"));
+    assert!(
+        refusal("sqlite:x?timeout=1&timeout=2")
+            .await
+            .contains("twice")
+    );
 }
 
 #[cfg(feature = "postgres")]
 #[tokio::test]
 async fn a_password_in_an_address_is_refused_and_not_repeated() {
     let secret = refusal("postgres://user:geheim@host/db").await;
-    assert!(secret.contains("PGPASSWORD") && !secret.contains("geheim"), "{secret}");
+    assert!(
+        secret.contains("PGPASSWORD") && !secret.contains("geheim"),
+        "{secret}"
+    );
     let not_a_url = refusal("postgres://user:geheim@ho st/db").await;
     assert!(!not_a_url.contains("geheim"), "{not_a_url}");
     let option = refusal("postgres://user@host/db?sslmode=no&x=y").await;
     assert!(option.contains("sslmode"), "{option}");
     let option = refusal("postgres://user@host/db?password=geheim").await;
-    assert!(option.contains("password") && !option.contains("geheim"), "{option}");
-    assert!(refusal("postgres://user@host/db/more").await.contains("user@host/database"));
+    assert!(
+        option.contains("password") && !option.contains("geheim"),
+        "{option}"
+    );
+    assert!(
+        refusal("postgres://user@host/db/more")
+            .await
+            .contains("user@host/database")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,7 +96,11 @@ async fn a_file_of_another_kind_or_none_is_refused() {
     assert!(!none.exists(), "a file that was only looked for was made");
     SqlJobs::sqlite(&none).await.unwrap();
     let error = SqlCatalogs::sqlite(&none, false).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::NotFound, "it has jobs and no catalogs: {error}");
+    assert_eq!(
+        error.kind(),
+        Kind::NotFound,
+        "it has jobs and no catalogs: {error}"
+    );
 }
 
 /// The tables of a part as three versions of a library have them. The second step takes its time, so that those who come at once meet.
@@ -111,7 +135,9 @@ async fn upgrades(open: impl AsyncFn() -> Database) {
             for _ in 0..6 {
                 databases.push(open().await);
             }
-            let all = databases.iter().map(|database| prepare(database, part, true));
+            let all = databases
+                .iter()
+                .map(|database| prepare(database, part, true));
             for prepared in futures_util::future::join_all(all).await {
                 prepared.unwrap();
             }
@@ -126,9 +152,15 @@ async fn upgrades(open: impl AsyncFn() -> Database) {
         assert_eq!(database.change(&insert).await.unwrap(), 1);
         let error = prepare(&database, old, true).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Unsupported, "{error}");
-        assert!(error.to_string().contains("version 2; this one knows 1"), "{error}");
+        assert!(
+            error.to_string().contains("version 2; this one knows 1"),
+            "{error}"
+        );
         prepare(&database, newest, true).await.unwrap();
-        assert!(prepare(&database, new, true).await.is_err(), "round {round}");
+        assert!(
+            prepare(&database, new, true).await.is_err(),
+            "round {round}"
+        );
         let drop = "DROP TABLE raksha_numbers; DELETE FROM raksha_schema WHERE part = 'numbers'";
         each!(database, pool => sqlx::raw_sql(drop).execute(pool).await.map(|_| ())).unwrap();
     }
@@ -138,7 +170,10 @@ async fn upgrades(open: impl AsyncFn() -> Database) {
 async fn a_step_that_fails_is_undone(database: &Database) {
     let part = Part {
         name: "half",
-        steps: &["CREATE TABLE raksha_half (x BIGINT)", "CREATE TABLE raksha_half (x BIGINT)"],
+        steps: &[
+            "CREATE TABLE raksha_half (x BIGINT)",
+            "CREATE TABLE raksha_half (x BIGINT)",
+        ],
     };
     prepare(database, &part, true).await.unwrap_err();
     let whole = Part {
@@ -159,6 +194,7 @@ async fn a_file_is_made_and_upgraded_by_many_at_once() {
 
 #[cfg(feature = "lab")]
 mod with_a_server {
+    use super::super::database::Pool;
     use super::*;
     use crate::testkit::PostgresSchema;
 
@@ -184,16 +220,32 @@ mod with_a_server {
         };
         let (kind, text) = open("raksha@", "nobody@").await;
         assert_eq!(kind, Kind::Unauthenticated, "{text}");
-        assert!(text.contains("PGPASSWORD") && text.contains("PostgreSQL database"), "{text}");
+        assert!(
+            text.contains("PGPASSWORD") && text.contains("PostgreSQL database"),
+            "{text}"
+        );
         let (kind, text) = open("/raksha?", "/no_such_database?").await;
         assert_eq!(kind, Kind::NotFound, "{text}");
         let (kind, text) = open("schema=", "schema=no_such_").await;
         assert_eq!(kind, Kind::NotFound, "{text}");
         let (kind, text) = open("127.0.0.1:", "127.0.0.1:1").await;
         assert_eq!(kind, Kind::Unavailable, "{text}");
+        // Nobody who is trusted has signed the server's certificate; told to trust it, we do.
         let (kind, text) = open("?", "?sslmode=verify-full&").await;
         assert_eq!(kind, Kind::Unauthenticated, "{text}");
-        let error = SqlCatalogs::open(schema.address(), false).await.unwrap_err();
+        let certificate = std::env::var("RAKSHA_POSTGRES_CA").expect("POSTGRES_READY names it");
+        let trusted = format!(
+            "{}&sslmode=verify-full&sslrootcert={certificate}",
+            schema.address()
+        );
+        let error = SqlCatalogs::open(&trusted, false).await.unwrap_err();
+        assert!(
+            error.to_string().contains("no table of catalogs"),
+            "{error}"
+        );
+        let error = SqlCatalogs::open(schema.address(), false)
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), Kind::NotFound, "no table yet: {error}");
         schema.remove().await;
     }
@@ -204,11 +256,20 @@ mod with_a_server {
         let schema = PostgresSchema::new().await;
         let address = format!("{}&timeout=1&connections=1", schema.address());
         let jobs = SqlJobs::open(&address).await.unwrap();
-        let Database { pool: Pool::Postgres(holder), .. } = &Database::open(
-            Location::parse(schema.address()).unwrap(), true
-        ).await.unwrap() else { panic!("not PostgreSQL") };
+        let Database {
+            pool: Pool::Postgres(holder),
+            ..
+        } = &Database::open(Location::parse(schema.address()).unwrap(), true)
+            .await
+            .unwrap()
+        else {
+            panic!("not PostgreSQL")
+        };
         let mut held = holder.begin().await.unwrap();
-        sqlx::query("LOCK TABLE raksha_jobs").execute(&mut *held).await.unwrap();
+        sqlx::query("LOCK TABLE raksha_jobs")
+            .execute(&mut *held)
+            .await
+            .unwrap();
         let began = std::time::Instant::now();
         let error = jobs.jobs(&ProjectId::new("a")).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Timeout, "{error}");

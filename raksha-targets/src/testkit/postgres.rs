@@ -22,7 +22,10 @@ impl PostgresSchema {
         let server = std::env::var("RAKSHA_POSTGRES").expect(
             "RAKSHA_POSTGRES names no PostgreSQL: run tests/lab/postgres-up.sh, and export what is in POSTGRES_READY in the lab's directory",
         );
-        let name = format!("raksha_test_{:016x}", u64::from_le_bytes(Env::system().random().unwrap()));
+        let name = format!(
+            "raksha_test_{:016x}",
+            u64::from_le_bytes(Env::system().random().unwrap())
+        );
         let address = format!("{server}?schema={name}");
         let schema = Self {
             server,
@@ -53,9 +56,9 @@ impl PostgresSchema {
 
     async fn run(&self, before: &str, after: &str) {
         let sql = AssertSqlSafe(format!("{before} {} {after}", self.name));
-        let mut connection = PgConnection::connect(&self.server)
-            .await
-            .expect("the PostgreSQL that RAKSHA_POSTGRES names must answer; PGPASSWORD must be set, too");
+        let mut connection = PgConnection::connect(&self.server).await.expect(
+            "the PostgreSQL that RAKSHA_POSTGRES names must answer; PGPASSWORD must be set, too",
+        );
         sqlx::query(sql).execute(&mut connection).await.unwrap();
     }
 }
