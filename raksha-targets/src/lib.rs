@@ -1,7 +1,8 @@
 //! Where Raksha keeps what it protects.
 //!
 //! A target is anything that holds objects. [`open`] takes its address and gives an `object_store::ObjectStore` behind the
-//! target's policies (limits, deadlines, attempts, counts), with a declaration of what the target can do.
+//! target's policies (limits, deadlines, attempts, counts), with a declaration of what the target can do. Where a target cannot order
+//! writers, the commit log lies in a SQL database: see `SqlCatalogs`.
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {

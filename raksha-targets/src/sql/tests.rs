@@ -194,6 +194,7 @@ async fn a_file_is_made_and_upgraded_by_many_at_once() {
 
 #[cfg(feature = "lab")]
 mod with_a_server {
+    use super::super::database::Pool;
     use super::*;
     use crate::testkit::PostgresSchema;
 
@@ -229,8 +230,19 @@ mod with_a_server {
         assert_eq!(kind, Kind::NotFound, "{text}");
         let (kind, text) = open("127.0.0.1:", "127.0.0.1:1").await;
         assert_eq!(kind, Kind::Unavailable, "{text}");
+        // Nobody who is trusted has signed the server's certificate; told to trust it, we do.
         let (kind, text) = open("?", "?sslmode=verify-full&").await;
         assert_eq!(kind, Kind::Unauthenticated, "{text}");
+        let certificate = std::env::var("RAKSHA_POSTGRES_CA").expect("POSTGRES_READY names it");
+        let trusted = format!(
+            "{}&sslmode=verify-full&sslrootcert={certificate}",
+            schema.address()
+        );
+        let error = SqlCatalogs::open(&trusted, false).await.unwrap_err();
+        assert!(
+            error.to_string().contains("no table of catalogs"),
+            "{error}"
+        );
         let error = SqlCatalogs::open(schema.address(), false)
             .await
             .unwrap_err();
