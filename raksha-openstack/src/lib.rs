@@ -49,6 +49,8 @@ pub mod service;
 pub mod snapshots;
 pub mod temporary;
 mod things;
+pub mod validate;
 
 pub use cloud::{CephAccess, OpenStack, OpenStackOptions};
 pub use secret::Secret;
+pub use validate::validate;
