@@ -58,6 +58,8 @@ pub mod temporary;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 mod things;
+pub mod validate;
 
 pub use cloud::{CephAccess, OpenStack, OpenStackOptions};
 pub use secret::Secret;
+pub use validate::validate;

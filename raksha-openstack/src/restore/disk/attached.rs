@@ -1,7 +1,7 @@
 //! Writing straight into a volume, for who has the storage itself: where it lies is found by attaching the volume to this machine.
 
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,17 +16,23 @@ use super::Whole;
 use crate::client::{Request, Service};
 use crate::roads::RoadKind;
 use crate::roads::nbd::{NbdWriter, Served, Server};
+use crate::roads::rbd::{Place, Rbd};
 use crate::temporary::ATTACHMENTS;
 
 /// Where a volume lies, as far as this machine can reach it.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::restore) struct Connection {
-    /// The volume's disk, as qemu's block layer describes it.
-    node: Value,
-    keyring: Option<PathBuf>,
-    name: String,
+    place: Where,
     /// Whether nothing was written there yet.
     blank: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Where {
+    /// In the operator's cluster.
+    Rbd(Place),
+    /// In a file, as qemu's block layer describes it.
+    File(Value),
 }
 
 impl Restorer {
@@ -52,8 +58,8 @@ impl Restorer {
         let request = Request::post("attachments", body).microversion(ATTACHMENTS);
         let request = request.operation("find where a volume lies");
         let attached = self.client.send(Service::BlockStorage, request).await;
-        let place = match attached.and_then(|answer| answer.take("attachment")) {
-            Ok(attachment) => self.place(id, attachment.get("connection_info")),
+        let found = match attached.and_then(|answer| answer.take("attachment")) {
+            Ok(attachment) => self.place(attachment.get("connection_info")),
             Err(error) if undecided(&error) => return Err(error),
             // Not for everybody, and there is another road.
             Err(error) => {
@@ -61,13 +67,13 @@ impl Restorer {
                 None
             }
         };
-        let Some(connection) = place else {
+        let Some(place) = found else {
             self.detach(id).await?;
             self.volume_is(id, "available", self.deadline()).await?;
             recorder.released(&temporary.marker).await?;
             return Ok(None);
         };
-        Ok(Some((temporary.marker, connection)))
+        Ok(Some((temporary.marker, Connection { place, blank: true })))
     }
 
     fn may_take(&self, road: RoadKind) -> bool {
@@ -80,35 +86,31 @@ impl Restorer {
     }
 
     /// Where Cinder says that a volume lies, if that is within reach.
-    fn place(&self, id: &str, info: Option<&Value>) -> Option<Connection> {
+    fn place(&self, info: Option<&Value>) -> Option<Where> {
         let info = info?;
         // Older answers have one more layer.
         let data = info.get("data").unwrap_or(info);
         let name = data.get("name").and_then(Value::as_str)?;
-        let (node, keyring) = match info.get("driver_volume_type").and_then(Value::as_str)? {
+        match info.get("driver_volume_type").and_then(Value::as_str)? {
             "rbd" if self.may_take(RoadKind::Rbd) => {
-                let ceph = self.operator.as_ref()?;
+                let pools = &self.operator.as_ref()?.pools;
                 let (pool, image) = name.split_once('/')?;
-                let allowed = ceph.pools.is_empty() || ceph.pools.iter().any(|own| own == pool);
-                let node = json!({
-                    "driver": "rbd", "pool": pool, "image": image, "conf": ceph.conf, "user": ceph.user,
-                });
-                allowed.then(|| (node, Some(ceph.keyring.clone())))?
+                let allowed = pools.is_empty() || pools.iter().any(|own| own == pool);
+                allowed.then(|| {
+                    Where::Rbd(Place {
+                        pool: pool.to_owned(),
+                        image: image.to_owned(),
+                    })
+                })
             }
             "nfs" if self.may_take(RoadKind::File) => {
                 let export = data.get("export").and_then(Value::as_str)?;
                 let mount = self.roads.exports.get(export)?;
                 let format = data.get("format").and_then(Value::as_str).unwrap_or("raw");
-                (file_node(mount, name, format)?, None)
+                file_node(mount, name, format).map(Where::File)
             }
-            _ => return None,
-        };
-        Some(Connection {
-            node,
-            keyring,
-            name: format!("volume {id}"),
-            blank: true,
-        })
+            _ => None,
+        }
     }
 }
 
@@ -136,16 +138,31 @@ impl Attached {
         size: u64,
         whole: Whole,
     ) -> Result<Self> {
-        let server = Server::new(&restorer.roads, &restorer.env);
-        let served = Served {
-            node: connection.node,
-            name: connection.name,
-            writable: true,
-            keyring: connection.keyring,
-        };
         let room = gib(size).max(1) * GIB;
+        let blank = connection.blank;
+        let writer = match (connection.place, &restorer.operator) {
+            (Where::Rbd(place), Some(operator)) => {
+                let rbd = Rbd::new(operator.clone(), &restorer.roads, &restorer.env);
+                rbd.write(&place, room, blank).await?
+            }
+            (Where::Rbd(place), None) => {
+                let message = "it lies in the Ceph cluster, and no access to that is configured";
+                let error = Error::new(Kind::Denied, "open disk for restore", message);
+                return Err(error.with("image", place));
+            }
+            (Where::File(node), _) => {
+                let served = Served {
+                    name: node.to_string(),
+                    node,
+                    writable: true,
+                    keyring: None,
+                };
+                let server = Server::new(&restorer.roads, &restorer.env);
+                server.write(&served, room, blank).await?
+            }
+        };
         Ok(Self {
-            writer: server.write(&served, room, connection.blank).await?,
+            writer,
             size,
             whole,
         })

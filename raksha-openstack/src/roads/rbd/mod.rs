@@ -92,6 +92,11 @@ impl Rbd {
         Ok(None)
     }
 
+    /// What the image can do beyond the least, such as `fast-diff`.
+    pub(crate) async fn features(&self, place: &Place) -> Result<Vec<String>> {
+        self.tool.features(place).await
+    }
+
     /// The snapshot of this name.
     ///
     /// # Errors

@@ -64,6 +64,16 @@ impl Tool {
         Ok(info.id)
     }
 
+    /// What the image can do beyond the least.
+    pub(super) async fn features(&self, place: &Place) -> Result<Vec<String>> {
+        #[derive(Deserialize)]
+        struct Info {
+            features: Vec<String>,
+        }
+        let info: Info = self.ask("look at RBD image", place, &["info"]).await?;
+        Ok(info.features)
+    }
+
     pub(super) async fn snapshots(&self, place: &Place) -> Result<Vec<Snapshot>> {
         self.ask("list RBD snapshots", place, &["snap", "ls"]).await
     }
