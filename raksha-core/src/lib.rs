@@ -80,7 +80,7 @@
 //! | [`store`] | what a target holds, as traits: chunks, the order of commits, jobs |
 //! | [`mod@format`] | how disks are cut, and the nodes of their trees, to the byte |
 //! | [`local`] | the embedded cloud: a directory of servers that a file describes |
-//! | [`disk_file`] | files and block devices as disks |
+//! | [`disk_file`], [`direct`] | files and block devices as disks; large writes past the page cache |
 //! | [`env`](mod@env), [`budget`], [`id`] | the outside world, memory under one budget, names of things |
 //! | [`testkit`] | for tests of those who implement the traits |
 //!
@@ -89,6 +89,7 @@
 
 pub mod budget;
 pub mod cloud;
+pub mod direct;
 pub mod disk_file;
 pub mod env;
 mod error;
@@ -99,6 +100,7 @@ pub mod image;
 pub mod local;
 mod point;
 pub mod protect;
+mod recycle;
 pub mod repository;
 pub mod store;
 #[cfg(any(test, feature = "testkit"))]
