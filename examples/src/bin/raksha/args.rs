@@ -152,6 +152,9 @@ pub struct InitOptions {
     /// The size of the objects that chunks are packed into: from 1M to 1G
     #[arg(long, value_parser = bytes)]
     pub pack_size: Option<u64>,
+    /// The zstd level that chunks are compressed at: from -7 (fastest) to 19 (smallest), 0 for not at all [default: 1]
+    #[arg(long, value_name = "LEVEL", allow_negative_numbers = true)]
+    pub compression: Option<i32>,
 }
 
 #[derive(Debug, Args)]
