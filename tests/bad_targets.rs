@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
 use raksha_core::cloud::{SecretText, Token, TokenSource};
 use raksha_core::repository::{
     CollectOptions, Repository, Secret, Target, VerifyOptions, verify_keyless,
@@ -94,7 +94,8 @@ async fn troubles_pass(service: Service) {
     let behind = Behind::new(service, "passing", Random::new(random.number()));
     let disk = random.bytes(3 << 20);
     let target = behind.target(Duration::from_secs(60)).await.unwrap();
-    let repository = Repository::create(target.clone(), small(), &secret(), options());
+    let secret = secret();
+    let repository = Repository::create(target.clone(), small(), &secret, options());
     let repository = repository.await.unwrap();
     let mut point = None;
     for trouble in [
@@ -139,7 +140,8 @@ async fn troubles_stay(service: Service) {
     let behind = Behind::new(service, "staying", Random::new(random.number()));
     let disk = random.bytes(2 << 20);
     let target = behind.target(Duration::from_secs(1)).await.unwrap();
-    let repository = Repository::create(target.clone(), small(), &secret(), options());
+    let secret = secret();
+    let repository = Repository::create(target.clone(), small(), &secret, options());
     let repository = repository.await.unwrap();
     let point = back_up(&repository, "disk", &disk).await.unwrap();
     for (trouble, kinds, word) in [
@@ -168,7 +170,7 @@ async fn troubles_stay(service: Service) {
     }
     behind.proxy.trouble(None, 1);
     // Bytes that were damaged on their way are never taken for the right ones.
-    let fresh = Repository::open(target.clone(), &secret(), options())
+    let fresh = Repository::open(target.clone(), &secret, options())
         .await
         .unwrap();
     behind.proxy.trouble(Some(Trouble::Damaged), 1);
@@ -350,7 +352,8 @@ async fn foreign_objects_are_left_alone() {
                 .unwrap();
         }
         let target = opened.repository().unwrap();
-        let repository = Repository::create(target.clone(), small(), &secret(), options());
+        let secret = secret();
+        let repository = Repository::create(target.clone(), small(), &secret, options());
         let repository = repository.await.unwrap();
         let disk = random.bytes(1 << 20);
         let point = back_up(&repository, "disk", &disk).await.unwrap();
@@ -382,7 +385,8 @@ async fn a_full_bucket_is_told() {
         session_token: None,
     };
     let target = site.open().await.repository().unwrap();
-    let repository = Repository::create(target.clone(), small(), &secret(), options());
+    let secret = secret();
+    let repository = Repository::create(target.clone(), small(), &secret, options());
     let repository = repository.await.unwrap();
     let disk = random.bytes(1 << 20);
     let point = back_up(&repository, "disk", &disk).await.unwrap();

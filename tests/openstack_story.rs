@@ -189,7 +189,10 @@ fn assert_same(now: &Value, then: &Value) {
     for part in ["networks", "routers"] {
         assert_eq!(now[part], then[part], "{part}");
     }
-    assert_eq!(now["security groups"]["lab"], then["security groups"]["lab"]);
+    assert_eq!(
+        now["security groups"]["lab"],
+        then["security groups"]["lab"]
+    );
 }
 
 /// A part of a file, in a file of its own.

@@ -91,9 +91,10 @@ mod opendal {
         let root = home.path().to_str().unwrap();
         let fs = Operator::new(Fs::default().root(root)).unwrap();
         let memory = Operator::new(Memory::default()).unwrap();
+        let env = Env::system();
         for operator in [memory, fs] {
             let guard = GuardOptions::default();
-            let target = from_operator(operator, true, guard, &Env::system());
+            let target = from_operator(operator, true, guard, &env);
             let target = target.await.unwrap();
             let report = conformance::run(&target).await;
             report.unwrap_or_else(|report| panic!("{report}"));

@@ -11,9 +11,9 @@ use raksha_core::env::Env;
 use raksha_core::protect::disk::{self, DiskOptions};
 use raksha_targets::GuardOptions;
 
-use crate::Result;
 use super::disk::{BLOCK, repository};
 use super::usage::{Usage, Used};
+use crate::Result;
 
 /// How far away, and what the line carries
 #[derive(Debug, clap::Args)]
@@ -62,7 +62,14 @@ pub async fn run(arguments: &Arguments) -> Result<()> {
         let point = repository.point(done.point).await?;
         let usage = Usage::begin(&metrics)?;
         let disk = &point.disks[0].disk;
-        disk::restore(&repository, done.point, disk, &writer, DiskOptions::default()).await?;
+        disk::restore(
+            &repository,
+            done.point,
+            disk,
+            &writer,
+            DiskOptions::default(),
+        )
+        .await?;
         tell(*latency, "restore", usage.end()?, arguments);
     }
     Ok(())
@@ -81,7 +88,9 @@ fn tell(latency: u64, what: &str, used: Used, arguments: &Arguments) {
 fn noise(size: u64) -> Vec<u8> {
     let mut state = 7u64;
     let words = (0..size / 8).flat_map(|n| {
-        state = (state ^ n).wrapping_mul(6_364_136_223_846_793_005).rotate_left(29);
+        state = (state ^ n)
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .rotate_left(29);
         state.to_le_bytes()
     });
     let bytes: Vec<u8> = words.collect();
