@@ -16,7 +16,6 @@ use serde_json::Value;
 /// There is one cloud for all tests.
 static CLOUD: Mutex<()> = Mutex::new(());
 
-const DEMO: &str = "raksha-demo";
 const SERVERS: [&str; 4] = ["case1", "case2", "case3a", "case3b"];
 
 /// Where the root file system begins on a guest's first disk, and how long it is (`tests/lab/guest-image.sh`).
@@ -24,19 +23,22 @@ const ROOT: (u64, u64) = (25 << 20, 134 << 20);
 
 struct Story {
     lab: Lab,
+    /// The cloud in clouds.yaml in whose project the cases are.
+    cloud: String,
     place: Place,
 }
 
 impl Story {
-    /// The three cases are up and write; a repository is there, and `raksha` works in the cloud at `address`.
-    fn begin(address: &str) -> Self {
+    /// The three cases are up and write; a repository is there, and `raksha` works in their cloud with these options.
+    fn begin(options: &str) -> Self {
         let lab = Lab::find();
+        let cloud = std::env::var("RAKSHA_CASES").unwrap_or_else(|_| "raksha-demo".to_owned());
         lab.script("openstack-cases.sh", &[]);
         let mut place = Place::new();
         place.raksha = (place.raksha)
-            .with("RAKSHA_CLOUD", address)
+            .with("RAKSHA_CLOUD", format!("openstack:{cloud}{options}"))
             .with("OS_CLIENT_CONFIG_FILE", lab.clouds());
-        let story = Self { lab, place };
+        let story = Self { lab, cloud, place };
         for server in SERVERS {
             story.writes(server);
         }
@@ -45,13 +47,14 @@ impl Story {
 
     fn id(&self, server: &str) -> String {
         let shown = ["server", "show", server, "-f", "value", "-c", "id"];
-        self.lab.openstack(DEMO, &shown).trim().to_owned()
+        self.lab.openstack(&self.cloud, &shown).trim().to_owned()
     }
 
     /// Waits until a guest has written three more lines; gives the last.
     fn writes(&self, server: &str) -> Line {
         let id = self.id(server);
-        self.lab.console_shows(DEMO, server, &["raksha-guest: up"]);
+        self.lab
+            .console_shows(&self.cloud, server, &["raksha-guest: up"]);
         let last = || {
             let tail = self.lab.inside(&id, "tail -n 1 /journal.txt");
             raksha_tests::lines(&tail).pop()
@@ -80,23 +83,23 @@ impl Story {
     /// Loses every server, volume, network, router and security group of the cases, and what snapshots there are.
     fn lose_everything(&self) {
         let listed = self.lab.openstack(
-            DEMO,
+            &self.cloud,
             &["volume", "snapshot", "list", "-f", "value", "-c", "ID"],
         );
         for snapshot in listed.split_whitespace() {
             self.lab
-                .openstack(DEMO, &["volume", "snapshot", "delete", snapshot]);
+                .openstack(&self.cloud, &["volume", "snapshot", "delete", snapshot]);
         }
         wait("the snapshots to go", Duration::from_secs(300), || {
             let left = self.lab.openstack(
-                DEMO,
+                &self.cloud,
                 &["volume", "snapshot", "list", "-f", "value", "-c", "ID"],
             );
             left.trim().is_empty().then_some(())
         });
         self.lab.script("openstack-cases.sh", &["delete"]);
         wait("everything to go", Duration::from_secs(300), || {
-            let left = self.lab.inventory(DEMO);
+            let left = self.lab.inventory(&self.cloud);
             ["server", "volume", "network"]
                 .iter()
                 .all(|kind| left["ids"][kind] == Value::Array(vec![]))
@@ -152,7 +155,7 @@ impl Story {
         let run = report["run"].as_str().unwrap();
         println!("{}", self.place.raksha.ok(&["restore", run, "--plan"]));
         self.place.raksha.ok(&["restore", run]);
-        assert_same(&self.lab.inventory(DEMO)["shape"], shape);
+        assert_same(&self.lab.inventory(&self.cloud)["shape"], shape);
         for server in SERVERS {
             let (number, _) = self.writes(server);
             assert!(
@@ -206,10 +209,10 @@ fn cut_out(disk: &Path, (from, length): (u64, u64)) -> PathBuf {
     part
 }
 
-fn the_whole_story(address: &str) {
+fn the_whole_story(options: &str) {
     let _alone = CLOUD.lock().unwrap_or_else(PoisonError::into_inner);
-    let story = Story::begin(address);
-    let before = story.lab.inventory(DEMO);
+    let story = Story::begin(options);
+    let before = story.lab.inventory(&story.cloud);
     let mut create = vec![
         "job",
         "create",
@@ -225,7 +228,7 @@ fn the_whole_story(address: &str) {
         story.writes(server);
     }
     let second = story.run(&job);
-    let after = story.lab.inventory(DEMO);
+    let after = story.lab.inventory(&story.cloud);
     for kind in before["ids"]
         .as_object()
         .unwrap()
@@ -267,10 +270,10 @@ fn the_whole_story(address: &str) {
 
 #[test]
 fn an_operator_brings_all_three_cases_back() {
-    the_whole_story("openstack:raksha-demo?ceph_user=openstack");
+    the_whole_story("?ceph_user=openstack");
 }
 
 #[test]
 fn a_plain_tenant_brings_all_three_cases_back() {
-    the_whole_story("openstack:raksha-demo");
+    the_whole_story("");
 }

@@ -133,6 +133,9 @@ pub enum Verb {
     },
     /// Clean up after runs and restores that died
     Reap(ReapOptions),
+    /// The cloud by itself
+    #[command(subcommand)]
+    Cloud(CloudVerb),
     /// Targets, without any repository
     #[command(subcommand)]
     Target(TargetVerb),
@@ -304,6 +307,16 @@ impl From<Part> for Scope {
             Part::Networks => Self::Networks,
         }
     }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CloudVerb {
+    /// Show which roads to disks, levels of consistency and rights there are, and what to change for more
+    Validate {
+        /// Try rights that can only be known by trying, with the smallest things there are, which are removed again
+        #[arg(long)]
+        r#try: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
