@@ -1,6 +1,8 @@
 //! Clouds by their addresses.
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use raksha_core::env::Env;
 use raksha_core::id::ProjectId;
@@ -18,9 +20,11 @@ pub struct Opened {
     pub principal: String,
     /// The project that the credentials belong to, where the cloud has projects.
     pub project: Option<ProjectId>,
+    /// What serves the cloud, if that is in this process: it stops when this is dropped.
+    _served: Option<Arc<dyn Any + Send + Sync>>,
 }
 
-/// Opens `local:DIRECTORY` or `openstack:NAME?OPTION=VALUE&…`.
+/// Opens `local:DIRECTORY`, `openstack:NAME?OPTION=VALUE&…` or, with the feature of that name, `devcloud:DIRECTORY`.
 pub async fn open(address: &str, env: &Env) -> Result<Opened> {
     match address.split_once(':') {
         Some(("local", directory)) => {
@@ -29,20 +33,19 @@ pub async fn open(address: &str, env: &Env) -> Result<Opened> {
                 cloud: Cloud::new(LocalCloud::open(directory, env.clone()).await?),
                 principal: user.unwrap_or_else(|_| "unknown".to_owned()),
                 project: None,
+                _served: None,
             })
         }
         Some(("openstack", rest)) => {
-            let openstack = connect(rest, env).await?;
-            let principal = openstack.client().principal();
-            let (user, project) = (principal.user, principal.project);
-            Ok(Opened {
-                cloud: Cloud::new(openstack),
-                principal: format!(
-                    "user {} ({}) in project {} ({})",
-                    user.name, user.id, project.name, project.id
-                ),
-                project: Some(ProjectId::new(project.id)),
-            })
+            Ok(opened(connect(rest, env).await?, None))
+        }
+        #[cfg(feature = "devcloud")]
+        Some(("devcloud", directory)) => {
+            use raksha_openstack::testkit::{DevCloud, Options};
+            let served = DevCloud::open(directory, Options::default()).await?;
+            let config = served.cloud_config("demo");
+            let openstack = OpenStack::connect(&config, OpenStackOptions::default(), env.clone());
+            Ok(opened(openstack.await?, Some(Arc::new(served))))
         }
         _ => Err(Error::new(
             Kind::Invalid,
@@ -53,9 +56,23 @@ pub async fn open(address: &str, env: &Env) -> Result<Opened> {
     }
 }
 
+fn opened(openstack: OpenStack, served: Option<Arc<dyn Any + Send + Sync>>) -> Opened {
+    let principal = openstack.client().principal();
+    let (user, project) = (principal.user, principal.project);
+    Opened {
+        cloud: Cloud::new(openstack),
+        principal: format!(
+            "user {} ({}) in project {} ({})",
+            user.name, user.id, project.name, project.id
+        ),
+        project: Some(ProjectId::new(project.id)),
+        _served: served,
+    }
+}
+
 /// Whether clouds at such an address have projects.
 pub fn has_projects(address: &str) -> bool {
-    address.starts_with("openstack:")
+    address.starts_with("openstack:") || address.starts_with("devcloud:")
 }
 
 /// Connects to the cloud that `NAME?OPTION=VALUE&…` means; without a name, to the one of the `OS_*` variables.
