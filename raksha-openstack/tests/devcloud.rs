@@ -1,4 +1,5 @@
 //! The test cloud by itself: what it is for.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // all of it is tests
 #![cfg(feature = "testkit")]
 
 mod support;

@@ -3,6 +3,7 @@
 //!
 //! Needs the features `testkit` and `lab`, and the OpenStack of `tests/lab`. `RAKSHA_LAB_AUTH_URL` names another one than the lab's own. What
 //! is made there is called `devcloud-...`, and removed.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)] // all of it is tests
 #![cfg(all(feature = "testkit", feature = "lab"))]
 
 mod support;

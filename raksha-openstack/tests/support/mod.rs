@@ -1,6 +1,11 @@
 //! A client that knows nothing: requests and answers as they are, for the test cloud and for a real one.
-// Each test crate uses a part of it.
-#![allow(dead_code)]
+// Each test crate uses a part of it; all of it is tests.
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 pub(crate) mod recorder;
 

@@ -119,7 +119,7 @@ fn quiesce(
         if required {
             return Err(Refusal::new(
                 500,
-                "Unexpected API Error. Please report this at http://bugs.launchpad.net/nova/ and attach the Nova API log if possible.\n<class 'nova.exception.NovaException'>",
+                "Unexpected API Error. Please report this at http://bugs.launchpad.net/nova/ and attach the Nova API log if possible.\n<class 'oslo_messaging.exceptions.MessagingTimeout'>",
             ));
         }
         return Ok(Quiesced::No);
@@ -188,10 +188,15 @@ fn volume_backed(
     pause: &mut Duration,
 ) -> Result<String, Refusal> {
     let mut all = properties(world, call, server, metadata)?;
+    check_limit(world, server)?;
     let quiesced = quiesce(world, server, &all, pause)?;
     let mapping = snapshots(world, call, server, name, quiesced);
     thaw(world, &server.id, quiesced);
-    let mapping = mapping?;
+    // What was snapshotted before stays, as with the real one.
+    let mapping = mapping.map_err(|refusal| match refusal.status {
+        413 => over_quota(),
+        _ => refusal,
+    })?;
     merge(
         &mut all,
         &json!({"name": name, "visibility": "private", "root_device_name": "/dev/vda", "bdm_v2": "True",
@@ -214,6 +219,25 @@ fn volume_backed(
         image.merge(&fields);
     }
     Ok(id)
+}
+
+fn over_quota() -> Refusal {
+    Refusal::denied("Quota exceeded for resources: snapshots")
+}
+
+/// Refuses what would be more snapshots than the project may have, before any is taken.
+fn check_limit(world: &World, server: &Record) -> Result<(), Refusal> {
+    let limit = world.limit(&server.project, "snapshots");
+    let all = devices::of(server);
+    let wanted = all
+        .iter()
+        .filter(|device| device.get("volume_id").is_some())
+        .count();
+    let used = world.state.of(Kind::Snapshot, &server.project).len();
+    match usize::try_from(limit) {
+        Ok(limit) if wanted + used > limit => Err(over_quota()),
+        _ => Ok(()),
+    }
 }
 
 fn min_disk(world: &World, server: &Record) -> Value {
@@ -241,7 +265,7 @@ fn snapshots(
         let mut entry = json!({"device_name": device.get("device_name"), "boot_index": device.get("boot_index"),
             "delete_on_termination": device.get("delete_on_termination"), "device_type": device.get("device_type"),
             "disk_bus": device.get("disk_bus"), "guest_format": device.get("guest_format"), "no_device": null,
-            "image_id": null, "volume_id": null, "tag": device.get("tag"), "volume_type": null, "encrypted": null,
+            "image_id": null, "volume_id": null, "tag": null, "volume_type": null, "encrypted": null,
             "encryption_secret_uuid": null, "encryption_format": null, "encryption_options": null});
         if let Some(id) = device.get("volume_id").and_then(Value::as_str) {
             if quiesced == Quiesced::No && !mapping.is_empty() {
