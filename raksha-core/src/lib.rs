@@ -65,7 +65,7 @@
 //! | feature | what | what it costs |
 //! | --- | --- | --- |
 //! | `local` (default) | the embedded cloud | the crate `serde_ignored` |
-//! | `qcow2` | disks in qcow2 format in the embedded cloud | the crate `imago` and what it brings |
+//! | `qcow2` | disks in qcow2 format: a reader, and in the embedded cloud | the crate `imago` and what it brings |
 //! | `testkit` | conformance suites, stores in memory: for tests of those who implement the traits | no further crate |
 //! | `pure` | BLAKE3 in Rust alone, without assembler | about a third of the speed of hashing |
 //!
@@ -80,7 +80,8 @@
 //! | [`store`] | what a target holds, as traits: chunks, the order of commits, jobs |
 //! | [`mod@format`] | how disks are cut, and the nodes of their trees, to the byte |
 //! | [`local`] | the embedded cloud: a directory of servers that a file describes |
-//! | [`disk_file`] | files and block devices as disks |
+//! | [`disk_file`], [`direct`] | files and block devices as disks; large writes past the page cache |
+//! | `qcow2` | qcow2 images as disks (with the feature) |
 //! | [`env`](mod@env), [`budget`], [`id`] | the outside world, memory under one budget, names of things |
 //! | [`testkit`] | for tests of those who implement the traits |
 //!
@@ -89,7 +90,10 @@
 
 pub mod budget;
 pub mod cloud;
+pub mod direct;
 pub mod disk_file;
+#[cfg(any(feature = "local", feature = "qcow2"))]
+mod disk_range;
 pub mod env;
 mod error;
 pub mod format;
@@ -99,6 +103,9 @@ pub mod image;
 pub mod local;
 mod point;
 pub mod protect;
+#[cfg(feature = "qcow2")]
+pub mod qcow2;
+mod recycle;
 pub mod repository;
 pub mod store;
 #[cfg(any(test, feature = "testkit"))]

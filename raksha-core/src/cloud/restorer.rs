@@ -16,6 +16,8 @@ pub struct RestoreRequest {
     pub graph: ResourceGraph,
     /// What stands for what in the cloud restored into.
     pub mapping: ResourceMapping,
+    /// Whether servers that were running stay stopped, and so are never asked to [start](ResourceRestorer::start).
+    pub leave_stopped: bool,
 }
 
 /// What stands for what in the cloud restored into.
@@ -45,6 +47,9 @@ pub struct Survey {
     pub findings: Vec<Finding>,
     /// What stands in the way of the whole: a quota, a right, a missing service.
     pub problems: Vec<Problem>,
+    /// What will be other than it was, without standing in the way: an address that may have to change, a flavor of another name.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// What the live cloud says to one resource.
@@ -134,7 +139,9 @@ pub trait ResourceRestorer: Send + Sync + fmt::Debug {
     async fn survey(&self, request: &RestoreRequest) -> Result<Survey>;
 
     /// Creates one resource; `ids` holds the ids of all that it refers to. A server is created with its disks and ports attached, and is not
-    /// started yet. Its name in the cloud is the mapping's or the point's.
+    /// started yet; a cloud that cannot create one without starting it may leave those running that shall be started anyway. Its name in the
+    /// cloud is the mapping's or the point's. What servers need of live resources that the restore uses as they are (a router's place on a
+    /// new subnet, a floating IP that leads to a new port) is made with the server, and recorded on its own.
     ///
     /// # Errors
     /// [`Kind::AlreadyExists`](crate::Kind::AlreadyExists) if something of that name or address is there already.
@@ -155,6 +162,16 @@ pub trait ResourceRestorer: Send + Sync + fmt::Debug {
         ids: &IdMap,
         recorder: &dyn Recorder,
     ) -> Result<Box<dyn DiskWriter>>;
+
+    /// Says what a disk belongs to once its writer has finished: nothing new, or what the cloud had to make of its content in place of
+    /// what was created for it before, which is gone then. It is asked once for each disk, before any server is created.
+    async fn settle_disk(
+        &self,
+        disk: &DiskId,
+        request: &RestoreRequest,
+        ids: &IdMap,
+        recorder: &dyn Recorder,
+    ) -> Result<Option<Created>>;
 
     /// Starts a restored server if it was running when the point was made.
     async fn start(&self, server: &super::Server, ids: &IdMap) -> Result<()>;

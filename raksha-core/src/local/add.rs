@@ -8,9 +8,9 @@ use bytes::Bytes;
 
 use super::description::{Description, DiskFile, DiskFormat};
 use super::directory::{DISKS, Directory, Hold, file_name, remove_if_there};
-use super::raw::{check_range, span};
 use super::{LocalCloud, layers};
 use crate::cloud::{DiskId, DiskSource, ResourceGraph};
+use crate::disk_range::{check_range, span};
 use crate::error::{Error, Kind, Result};
 
 impl LocalCloud {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::description::{DiskFile, DiskFormat};
 use super::directory::Directory;
 use crate::cloud::DiskReader;
+use crate::disk_file::FileReader;
 use crate::env::Env;
 use crate::error::{Error, Kind, Result};
 
@@ -76,11 +77,9 @@ pub(super) fn open(layers: &[Layer], size: u64, env: &Env) -> Result<Box<dyn Dis
     if let [OpenLayer::Raw(_)] = opened.as_slice()
         && let Some(OpenLayer::Raw(file)) = opened.pop()
     {
-        return Ok(Box::new(super::raw::RawReader::new(
-            file,
-            size,
-            env.clone(),
-        )));
+        let path = layers.first().map(|layer| layer.path.clone());
+        let reader = FileReader::beginning_of(file, path.unwrap_or_default(), size, env.clone());
+        return Ok(Box::new(reader));
     }
     open_images(opened, size, env)
 }
@@ -106,7 +105,13 @@ fn no_qcow2() -> Error {
 
 #[cfg(feature = "qcow2")]
 fn open_images(layers: Vec<OpenLayer>, size: u64, env: &Env) -> Result<Box<dyn DiskReader>> {
-    let reader = super::qcow2::Qcow2Reader::open(layers, env.clone())?;
+    use crate::qcow2::{Layer, Qcow2Reader};
+
+    let opened = layers.into_iter().map(|layer| match layer {
+        OpenLayer::Raw(file) => Layer::Raw(file),
+        OpenLayer::Qcow2 { file, data } => Layer::Qcow2 { file, data },
+    });
+    let reader = Qcow2Reader::open(opened.collect(), env.clone())?;
     if reader.size() != size {
         return Err(Error::new(
             Kind::Corrupt,
@@ -126,7 +131,7 @@ const MOST_LAYERS: usize = 64;
 
 #[cfg(feature = "qcow2")]
 fn find_images(directory: &Directory, disk: &DiskFile, top: PathBuf) -> Result<(Vec<Layer>, u64)> {
-    use super::qcow2_header::Header;
+    use crate::qcow2::header::Header;
 
     let mut layers: Vec<Layer> = Vec::new();
     let mut size = None;

@@ -51,13 +51,6 @@ mod discovery;
 mod hints;
 mod layers;
 mod new_server;
-#[cfg(feature = "qcow2")]
-mod qcow2;
-#[cfg(feature = "qcow2")]
-mod qcow2_header;
-#[cfg(feature = "qcow2")]
-mod qcow2_tables;
-mod raw;
 mod restorer;
 mod snapshot_folder;
 mod snapshots;

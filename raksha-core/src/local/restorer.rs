@@ -100,6 +100,16 @@ impl ResourceRestorer for LocalCloud {
         Ok(Box::new(writer))
     }
 
+    async fn settle_disk(
+        &self,
+        _: &DiskId,
+        _: &RestoreRequest,
+        _: &IdMap,
+        _: &dyn Recorder,
+    ) -> Result<Option<Created>> {
+        Ok(None)
+    }
+
     async fn start(&self, server: &Server, ids: &IdMap) -> Result<()> {
         if server.power != PowerState::Running {
             return Ok(());

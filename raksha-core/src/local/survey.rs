@@ -42,6 +42,7 @@ pub(super) fn survey(description: &Description, request: &RestoreRequest) -> Sur
     Survey {
         findings,
         problems: problems.collect(),
+        notes: Vec::new(),
     }
 }
 

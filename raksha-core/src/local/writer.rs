@@ -16,8 +16,8 @@ use bytes::Bytes;
 use super::LocalCloud;
 use super::description::Description;
 use super::directory::{DISKS, Directory, sync_directory};
-use super::raw::{check_range, span};
 use crate::cloud::{DiskId, DiskWriter};
+use crate::disk_range::{check_range, span};
 use crate::error::{Error, Kind, Result};
 
 /// What is added to the name of a disk's file while it is being written.

@@ -34,7 +34,7 @@ pub struct RestorePlan {
     pub conflicts: Vec<Conflict>,
     /// What else keeps the plan from being carried out.
     pub problems: Vec<Problem>,
-    /// What the restore will not bring back, for whoever decides.
+    /// What the restore will not bring back, or not as it was, for whoever decides.
     pub notes: Vec<String>,
 }
 
@@ -127,7 +127,7 @@ impl RestorePlan {
             steps: Vec::new(),
             conflicts: Vec::new(),
             problems: survey.problems.clone(),
-            notes: Vec::new(),
+            notes: survey.notes.clone(),
         };
         let mut later = Vec::new();
         for resource in request.graph.resources() {

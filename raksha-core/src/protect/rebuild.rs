@@ -11,11 +11,12 @@ use super::raksha::Raksha;
 use super::read_disks::all_or_first_error;
 use super::restore::Journal;
 use super::temporaries::Record;
-use crate::cloud::{DiskId, IdMap, ResourceKey, ResourceRef, RestoreRequest};
+use crate::cloud::{Created, DiskId, IdMap, ResourceKey, ResourceRef, RestoreRequest};
 use crate::error::{Error, Kind, Result};
 use crate::image::{ExportOptions, export};
 use crate::point::RecoveryPoint;
 use crate::repository::PointReader;
+use crate::store::RestoreRun;
 
 /// One restore at work.
 #[derive(Debug)]
@@ -47,7 +48,9 @@ impl Rebuild<'_> {
             }
         }
         self.feed.phase(Phase::Writing);
-        self.write_disks(reader, &ids).await?;
+        for created in self.write_disks(reader, &ids).await? {
+            ids.insert(created.key, created.id);
+        }
         self.feed.phase(Phase::CreatingServers);
         for step in &self.plan.steps {
             if let Step::CreateServer { key, name } = step {
@@ -91,7 +94,8 @@ impl Rebuild<'_> {
         self.journal.change(|run| run.created.push(created)).await
     }
 
-    async fn write_disks(&self, reader: &PointReader, ids: &IdMap) -> Result<()> {
+    /// Writes all disks; gives back what took the place of what was created for them.
+    async fn write_disks(&self, reader: &PointReader, ids: &IdMap) -> Result<Vec<Created>> {
         let failed = Cancel::new();
         let stop = self.stop.or(&failed);
         let disks = self.plan.steps.iter().filter_map(|step| match step {
@@ -107,7 +111,8 @@ impl Rebuild<'_> {
             written.map_err(|error| error.with("disk", disk))
         });
         let all = stream::iter(each).buffered(self.raksha.disks_at_once);
-        all_or_first_error(all.collect().await).map(drop)
+        let settled = all_or_first_error(all.collect().await)?;
+        Ok(settled.into_iter().flatten().collect())
     }
 
     async fn write_disk(
@@ -117,7 +122,7 @@ impl Rebuild<'_> {
         disk: &DiskId,
         size: u64,
         stop: &Stop,
-    ) -> Result<()> {
+    ) -> Result<Option<Created>> {
         let root = self.point.disk(disk)?.root;
         if root.size != size {
             return Err(Error::new(
@@ -139,12 +144,21 @@ impl Rebuild<'_> {
             ..ExportOptions::default()
         };
         let exported = stop.guard(export(&root, reader, &*writer, options)).await?;
+        let settle = restorer.settle_disk(disk, self.request, ids, self.record);
+        let settled = stop.gently(settle).await?;
+        if let Some(created) = settled.clone() {
+            let replace = |run: &mut RestoreRun| {
+                run.created.retain(|known| known.key != created.key);
+                run.created.push(created);
+            };
+            self.journal.change(replace).await?;
+        }
         self.gauge.end(disk);
         self.feed.say(Event::DiskDone {
             disk: disk.clone(),
             size,
             counts: exported.counts,
         });
-        Ok(())
+        Ok(settled)
     }
 }

@@ -46,6 +46,7 @@ pub(super) fn request(graph: &ResourceGraph, options: &RestoreOptions) -> Result
     Ok(RestoreRequest {
         graph: cut_down(graph, &servers, options.scope),
         mapping: options.mapping.clone(),
+        leave_stopped: options.leave_stopped,
     })
 }
 

@@ -87,6 +87,10 @@ impl RestoreBench for Bench {
         };
         self.open(&disk).await
     }
+
+    fn starts_what_it_creates(&self) -> bool {
+        false
+    }
 }
 
 /// Restores volumes one after the other, each called by how many there are.

@@ -9,9 +9,8 @@ use crate::cloud::{DiskId, ExtentKind, ResourceGraph, SnapshotProvider, Snapshot
 use crate::env::{Compute, Env};
 use crate::error::{Error, Kind, Result};
 use crate::local::DiskFile;
-use crate::local::layers::OpenLayer;
-use crate::local::qcow2::Qcow2Reader;
 use crate::local::test_files::{Scratch, qemu};
+use crate::qcow2::{Layer, Qcow2Reader};
 use crate::testkit::Seeded;
 use crate::testkit::cloud::{Notebook, check_reader, read_all};
 
@@ -179,9 +178,31 @@ async fn a_simulation_reads_right_where_it_asks() {
     );
     let file = fs::File::open(folder.join("image")).unwrap();
     let env = Env::system().with_compute(Compute::Inline);
-    let reader = Qcow2Reader::open(vec![OpenLayer::Qcow2 { file, data: None }], env).unwrap();
+    let reader = Qcow2Reader::open(vec![Layer::Qcow2 { file, data: None }], env).unwrap();
     let content = fs::read(folder.join("content.raw")).unwrap();
     check_reader(&reader, &content, 7).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_image_alone_follows_nothing() {
+    let folder = Scratch::new();
+    write_content(folder.path(), 8);
+    let open = async |create: &str| {
+        let _ = fs::remove_file(folder.join("image"));
+        run(create, folder.path());
+        let file = fs::File::open(folder.join("image")).unwrap();
+        Qcow2Reader::alone(file, Env::system()).await
+    };
+    let reader = open("qemu-img convert -O qcow2 content.raw image").await;
+    let content = fs::read(folder.join("content.raw")).unwrap();
+    check_reader(&reader.unwrap(), &content, 8).await.unwrap();
+    for create in [
+        "qemu-img create -f qcow2 -b content.raw -F raw image",
+        "qemu-img create -f qcow2 -o data_file=data,data_file_raw=on image 2M",
+    ] {
+        let error = open(create).await.unwrap_err();
+        says(&error, Kind::Denied, "never followed");
+    }
 }
 
 #[tokio::test]

@@ -8,15 +8,14 @@ use bytes::BytesMut;
 use crate::cloud::DiskReader;
 use crate::env::Env;
 use crate::error::Result;
-use crate::local::layers::OpenLayer;
-use crate::local::qcow2::Qcow2Reader;
 use crate::local::test_files::{Scratch, qemu};
+use crate::qcow2::{Layer, Qcow2Reader};
 use crate::testkit::Seeded;
 
 /// Opens and reads what can be read of the first few MiB.
 async fn read_what_goes(scratch: &Scratch) -> Result<usize> {
     let file = File::open(scratch.join("image")).unwrap();
-    let reader = Qcow2Reader::open(vec![OpenLayer::Qcow2 { file, data: None }], Env::system())?;
+    let reader = Qcow2Reader::open(vec![Layer::Qcow2 { file, data: None }], Env::system())?;
     let end = reader.size().min(2 << 20);
     let mut outcome = reader.extents(0..end).await.map(|extents| extents.len());
     let mut at = 0;

@@ -25,6 +25,7 @@ fn point() -> RecoveryPoint {
         },
         counts: RunCounts::default(),
         anchor: None,
+        hint_lies: 0,
     };
     let disks = graph.disks().unwrap().into_iter().map(disk).collect();
     RecoveryPoint {
@@ -57,6 +58,7 @@ fn survey(options: &RestoreOptions, presence: impl Fn(&ResourceKey) -> Presence)
     Survey {
         findings: findings.collect(),
         problems: Vec::new(),
+        notes: Vec::new(),
     }
 }
 

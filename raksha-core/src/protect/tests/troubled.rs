@@ -179,6 +179,17 @@ impl ResourceRestorer for Troubled {
         }))
     }
 
+    async fn settle_disk(
+        &self,
+        disk: &DiskId,
+        request: &RestoreRequest,
+        ids: &IdMap,
+        recorder: &dyn Recorder,
+    ) -> Result<Option<Created>> {
+        let settle = self.cloud.settle_disk(disk, request, ids, recorder);
+        self.fate.call("settle_disk", settle).await
+    }
+
     async fn start(&self, server: &Server, ids: &IdMap) -> Result<()> {
         self.fate.call("start", self.cloud.start(server, ids)).await
     }

@@ -35,6 +35,7 @@ use crate::budget::{Budget, Permit};
 use crate::env::Env;
 use crate::error::{Error, Kind, Result};
 use crate::id::{ChunkId, SessionId};
+use crate::recycle::Buffers;
 use crate::store::{Chunk, Role, Stored};
 
 /// How a packer works.
@@ -78,6 +79,8 @@ struct Inner {
     records: Arc<Records>,
     shipping: Arc<Shipping>,
     budget: Budget,
+    /// What packs are written into, as many as the budget has room for.
+    buffers: Buffers,
     pack_size: u64,
     /// What one record that is larger than a pack may take of the budget.
     oversize: u64,
@@ -140,6 +143,7 @@ impl Packer {
             records,
             shipping: Arc::new(Shipping::new(objects, lookup, publisher, env, options)),
             budget,
+            buffers: Buffers::new(usize::try_from(pack_size).unwrap_or(usize::MAX)),
             pack_size,
             oversize,
             data: Bench::new(open),
@@ -183,6 +187,12 @@ impl Packer {
         // On a task of its own: packs that were taken from the bench must not be lost if the caller stops waiting.
         let flushed = tokio::spawn(async move { inner.flush().await }).await;
         self.0.outcome(flushed)
+    }
+
+    /// Drops everything that is on its way, and returns when nothing is under way any more. Whoever puts or flushes later is told that it was cancelled.
+    pub(crate) async fn abandon(&self) {
+        self.0.shipping.stop();
+        self.0.shipping.progress.all_over().await;
     }
 
     /// Where these chunks of this session are, if the lookup does not know them yet.
@@ -290,7 +300,7 @@ impl Inner {
         };
         let permit = self.budget.take(bytes).await;
         let writer = self.records.writer(&self.shipping.env)?;
-        let builder = PackBuilder::new(role, capacity);
+        let builder = PackBuilder::new(role, capacity, &self.buffers);
         let cell = Arc::new(PackCell::new(role, builder, writer));
         Ok(OpenPack {
             cell,
@@ -332,6 +342,11 @@ impl Shipping {
     /// Those items that nobody has stored or is storing; they are claimed. For threads that compute.
     fn unknown(&self, items: Vec<Item>) -> Result<VecDeque<Item>> {
         let absent = self.not_found(items)?;
+        self.claim_unknown(absent)
+    }
+
+    /// Claims items that the lookup did not know a moment ago. Those that are published by now are left out again.
+    fn claim_unknown(&self, absent: Vec<Item>) -> Result<VecDeque<Item>> {
         let mine = self.claim(absent.iter().map(|item| &item.id));
         let claimed = absent.into_iter().zip(mine);
         let claimed = claimed.filter_map(|(item, mine)| mine.then_some(item));

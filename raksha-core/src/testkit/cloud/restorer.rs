@@ -26,6 +26,9 @@ pub trait RestoreBench: Send + Sync {
 
     /// Reads the disk in the given slot of a live server that is not running.
     async fn read(&self, server: &ServerId, slot: usize) -> Result<Box<dyn DiskReader>>;
+
+    /// Whether the cloud cannot create a server without starting it.
+    fn starts_what_it_creates(&self) -> bool;
 }
 
 /// Checks that the bench's restorer keeps the contract of [`ResourceRestorer`], by restoring `request` and removing it again.
@@ -68,6 +71,16 @@ pub async fn check_restorer(
         if let ResourceRef::Volume(volume) = resource {
             let disk = DiskId::Volume(volume.id.clone());
             let content = suite.write(&disk, volume.size, &ids, &notebook).await?;
+            if let Some(settled) = suite.settle(&disk, &ids, &notebook).await? {
+                same(
+                    &settled.key,
+                    &resource.key(),
+                    "what a disk settles in is its volume",
+                )?;
+                ids.insert(settled.key.clone(), settled.id.clone());
+                created.retain(|one| one.key != settled.key);
+                created.push(settled);
+            }
             contents.push((disk, content));
         }
     }
@@ -203,10 +216,26 @@ impl Suite<'_> {
                     name: name.clone(),
                 };
                 let content = self.write(&disk, *size, ids, notebook).await?;
+                let settled = self.settle(&disk, ids, notebook).await?;
+                let rule = "a server's own disk settles with the server";
+                hold(settled.is_none(), rule, || format!("{settled:?}"))?;
                 contents.push((disk, content));
             }
         }
         Ok(contents)
+    }
+
+    async fn settle(
+        &self,
+        disk: &DiskId,
+        ids: &IdMap,
+        notebook: &Notebook,
+    ) -> Result<Option<Created>, Breach> {
+        let settled = self
+            .restorer()
+            .settle_disk(disk, self.request, ids, notebook)
+            .await;
+        settled.must("settling a written disk")
     }
 
     /// Writes a disk, the first time without finishing.
@@ -287,11 +316,14 @@ impl Suite<'_> {
                 &server.metadata,
                 "a restored server has its metadata",
             )?;
-            same(
-                &back.power,
-                &PowerState::Stopped,
-                "a server is created stopped",
-            )?;
+            let starts = self.bench.starts_what_it_creates() && !self.request.leave_stopped;
+            if !(starts && server.power == PowerState::Running) {
+                same(
+                    &back.power,
+                    &PowerState::Stopped,
+                    "a server is created stopped",
+                )?;
+            }
             same_ports(&self.request.graph, server, &live, back)?;
             same_slots(server, back)?;
             for (slot, attachment) in server.attachments.iter().enumerate() {
