@@ -15,6 +15,15 @@
 //! | [`service`] | the official service types and their aliases |
 //! | `testkit` (a feature of that name) | an OpenStack in this process, real HTTP on loopback, for tests of those who embed this crate |
 //!
+//! Discovery follows what a tenant may see, and names what is left out in the graph's omissions: a server's user data and root device,
+//! which Nova shows to administrators alone, swap disks, trunks, rules of security groups whose other side is an address group, and whatever a policy hides.
+//!
+//! # What is not here
+//!
+//! - Proxies, HTTP/2 and redirects: see [`client`].
+//! - Requests for services beyond those of [`client::Service`]: no secrets (Barbican), load balancers, shares, stacks.
+//! - Settings of openstacksdk about caches, metrics and API versions: see [`config`].
+//!
 //! # Features
 //!
 //! | feature | what | what it costs |
