@@ -120,7 +120,8 @@ impl ManifestCatalog for MirroredCatalog {
             }
         };
         self.mirror.put(number, decided).await?;
-        self.copied.fetch_max(number.saturating_add(1), Ordering::AcqRel);
+        self.copied
+            .fetch_max(number.saturating_add(1), Ordering::AcqRel);
         Ok(appended)
     }
 

@@ -53,7 +53,9 @@ where
 /// Some bytes that no other call with other numbers gives, and that do not compress.
 fn entry(who: u64, number: u64, length: usize) -> Bytes {
     let mut hasher = blake3::Hasher::new();
-    hasher.update(&who.to_le_bytes()).update(&number.to_le_bytes());
+    hasher
+        .update(&who.to_le_bytes())
+        .update(&number.to_le_bytes());
     let mut bytes = vec![0; length];
     hasher.finalize_xof().fill(&mut bytes);
     bytes.into()
@@ -158,7 +160,10 @@ async fn one_wins_each_race(racers: Vec<Arc<dyn ManifestCatalog>>, first: u64) {
         let (who, won) = done.unwrap();
         for number in won {
             let other = winners.insert(number, who);
-            assert_eq!(other, None, "two appenders were told that {number} is theirs");
+            assert_eq!(
+                other, None,
+                "two appenders were told that {number} is theirs"
+            );
         }
     }
     let read = reader.read(first, 1000).await.unwrap();
@@ -166,7 +171,11 @@ async fn one_wins_each_race(racers: Vec<Arc<dyn ManifestCatalog>>, first: u64) {
     for (number, bytes) in (first..).zip(read) {
         let winner = winners.get(&number).copied();
         let winner = winner.unwrap_or_else(|| panic!("nobody was told that {number} is theirs"));
-        assert_eq!(bytes, entry(winner, number, 700), "the winner's entry stays");
+        assert_eq!(
+            bytes,
+            entry(winner, number, 700),
+            "the winner's entry stays"
+        );
     }
 }
 
