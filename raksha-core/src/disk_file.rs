@@ -69,7 +69,7 @@ impl FileReader {
 
     /// The first `size` bytes of `file`, which was opened at `path` and is at least that long.
     #[cfg(feature = "local")]
-    pub(crate) fn of(file: File, path: PathBuf, size: u64, env: Env) -> Self {
+    pub(crate) fn beginning_of(file: File, path: PathBuf, size: u64, env: Env) -> Self {
         Self {
             file: Arc::new(file),
             path,

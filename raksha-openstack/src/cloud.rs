@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::client::{Client, ClientOptions};
 use crate::config::CloudConfig;
 use crate::discovery;
+use crate::restore::{RestoreSettings, Restorer};
 use crate::roads::RoadOptions;
 use crate::snapshots::{SnapshotOptions, Snapshots};
 
@@ -27,6 +28,7 @@ pub struct OpenStack {
     snapshots: Arc<Snapshots>,
     options: OpenStackOptions,
     env: Env,
+    restorer: Restorer,
 }
 
 /// How a cloud is used. Data: what grows here has a default.
@@ -42,6 +44,8 @@ pub struct OpenStackOptions {
     pub roads: RoadOptions,
     /// How snapshots may be taken.
     pub snapshots: SnapshotOptions,
+    /// How restores go about it.
+    pub restore: RestoreSettings,
 }
 
 /// An operator's access to the Ceph cluster that volumes and server disks lie in.
@@ -81,11 +85,13 @@ impl OpenStack {
             options.operator.clone(),
             env.clone(),
         );
+        let restorer = Restorer::new(&client, &options, &env);
         Self {
             client,
             snapshots: Arc::new(snapshots),
             options,
             env,
+            restorer,
         }
     }
 
@@ -97,6 +103,11 @@ impl OpenStack {
     /// How the cloud is used.
     pub fn options(&self) -> &OpenStackOptions {
         &self.options
+    }
+
+    /// What brings resources back.
+    pub(crate) fn restorer(&self) -> &Restorer {
+        &self.restorer
     }
 
     /// Opens a volume of `size` bytes that no server uses for writing, by the cheapest road there is: straight into the Ceph cluster at present. If it
@@ -159,6 +170,9 @@ impl SnapshotProvider for OpenStack {
     }
 
     async fn release(&self, temporary: &Temporary) -> Result<()> {
-        self.snapshots.release(temporary).await
+        match Restorer::made(temporary) {
+            true => self.restorer.release(temporary).await,
+            false => self.snapshots.release(temporary).await,
+        }
     }
 }

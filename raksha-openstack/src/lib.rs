@@ -13,6 +13,7 @@
 //! | [`auth`] | who one is and for what ([`auth::Auth`]); the Keystone v3 request for a token as a value ([`auth::request`]); what a token's answer says ([`auth::answer`]) |
 //! | [`catalog`] | which endpoint serves which service, by region and interface |
 //! | [`service`] | the official service types and their aliases |
+//! | `testkit` (a feature of that name) | an OpenStack in this process, real HTTP on loopback, for tests of those who embed this crate |
 //!
 //! # Features
 //!
@@ -48,11 +49,14 @@ pub mod client;
 mod cloud;
 pub mod config;
 mod discovery;
+pub mod restore;
 pub mod roads;
 mod secret;
 pub mod service;
 pub mod snapshots;
 pub mod temporary;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 mod things;
 
 pub use cloud::{CephAccess, OpenStack, OpenStackOptions};

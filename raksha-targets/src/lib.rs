@@ -1,7 +1,8 @@
 //! Where Raksha keeps what it protects.
 //!
 //! A target is anything that holds objects. [`open`] takes its address and gives an `object_store::ObjectStore` behind the
-//! target's policies (limits, deadlines, attempts, counts), with a declaration of what the target can do.
+//! target's policies (limits, deadlines, attempts, counts), with a declaration of what the target can do. Where a target cannot order
+//! writers, the commit log lies in a SQL database: see `SqlCatalogs`.
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -16,8 +17,6 @@
 //! ```
 
 mod address;
-#[cfg(any(feature = "s3", feature = "swift"))]
-mod ca;
 mod credentials;
 mod directory;
 mod layers;
@@ -28,12 +27,14 @@ mod operator;
 mod rados;
 #[cfg(feature = "s3")]
 mod s3;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod sql;
 #[cfg(feature = "swift")]
 mod swift;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+#[cfg(any(feature = "s3", feature = "swift"))]
+mod tls;
 mod validate;
 
 pub use credentials::Credentials;
@@ -47,8 +48,8 @@ pub use open::{OpenOptions, OpenedTarget, TargetCapabilities, open};
 pub use operator::from_operator;
 #[cfg(feature = "rados")]
 pub use rados::{Reindexed, reindex};
-#[cfg(feature = "sqlite")]
-pub use sql::SqlJobs;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub use sql::{SqlCatalogs, SqlJobs};
 pub use validate::{
     Check, Lag, LogPlace, Outcome, Race, Speed, ValidateOptions, Validation, creates_atomically,
     validate, validate_target,

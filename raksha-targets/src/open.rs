@@ -7,7 +7,7 @@ use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use raksha_core::env::Env;
 use raksha_core::repository::Target;
-use raksha_core::store::{ManifestCatalog, ObjectCatalog};
+use raksha_core::store::ManifestCatalog;
 use raksha_core::{Error, Kind, Result};
 use serde::{Deserialize, Serialize};
 
@@ -82,34 +82,33 @@ pub struct TargetCapabilities {
 pub struct OpenedTarget {
     /// Its objects, behind its policies.
     pub objects: Arc<dyn ObjectStore>,
-    /// Where its commit log lies, if not among its objects.
+    /// Where its commit log lies, if not among its objects, which then have a copy of it.
     pub catalog: Option<Arc<dyn ManifestCatalog>>,
     /// What it declares.
     pub capabilities: TargetCapabilities,
-    /// What it is, for people: no secrets.
+    /// What it is, for people: no secrets. Catalogs know a target by this.
     pub description: String,
     /// What it was asked, and what came of it.
     pub metrics: Metrics,
 }
 
 impl OpenedTarget {
-    /// Puts the commit log elsewhere.
+    /// Puts the commit log elsewhere; the target gets a copy of it.
     #[must_use]
     pub fn with_catalog(mut self, catalog: Arc<dyn ManifestCatalog>) -> Self {
         self.catalog = Some(catalog);
         self
     }
 
-    /// The commit log: the given one, or one among the objects.
+    /// What a repository is created or opened in.
     ///
     /// # Errors
-    /// [`Kind::Unsupported`] if none was given and the target cannot create an object atomically.
-    pub fn log(&self) -> Result<Arc<dyn ManifestCatalog>> {
+    /// [`Kind::Unsupported`] if no catalog was given and the target cannot create an object atomically.
+    pub fn repository(&self) -> Result<Target> {
+        let objects = Arc::clone(&self.objects);
         match &self.catalog {
-            Some(catalog) => Ok(Arc::clone(catalog)),
-            None if self.capabilities.atomic_create => {
-                Ok(Arc::new(ObjectCatalog::new(Arc::clone(&self.objects))))
-            }
+            Some(catalog) => Ok(Target::mirrored(objects, Arc::clone(catalog))),
+            None if self.capabilities.atomic_create => Ok(Target::new(objects)),
             None => Err(Error::new(
                 Kind::Unsupported,
                 OPEN,
@@ -117,14 +116,6 @@ impl OpenedTarget {
             )
             .with("target", &self.description)),
         }
-    }
-
-    /// What a repository is created or opened in.
-    ///
-    /// # Errors
-    /// As [`log`](Self::log).
-    pub fn repository(&self) -> Result<Target> {
-        Ok(Target::with_catalog(Arc::clone(&self.objects), self.log()?))
     }
 
     /// A target of one's own: `objects` behind the policies of `guard`.
@@ -135,7 +126,8 @@ impl OpenedTarget {
         guard: GuardOptions,
         env: &Env,
     ) -> Self {
-        let guarded = Guarded::new(objects, capabilities.ordered_list, guard, env.clone());
+        let ordered = capabilities.ordered_list;
+        let guarded = Guarded::named(objects, &description, ordered, guard, env.clone());
         Self {
             metrics: guarded.metrics().clone(),
             objects: Arc::new(guarded),

@@ -205,3 +205,6 @@ impl Mirror {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -98,6 +98,11 @@ pub(crate) struct Keystone {
     pub(crate) open: bool,
     /// How long it thinks.
     pub(crate) delay: Duration,
+    /// Ids of user and project.
+    pub(crate) user: String,
+    pub(crate) project: String,
+    /// Nova's highest microversion.
+    pub(crate) nova: String,
     /// URLs of services in the catalog, by type; what is not here is the server at `/TYPE` and the version.
     pub(crate) urls: BTreeMap<String, String>,
 }
@@ -137,6 +142,9 @@ impl Server {
                 life: 3600,
                 open: true,
                 delay: Duration::ZERO,
+                user: "u1".to_owned(),
+                project: "p1".to_owned(),
+                nova: "2.93".to_owned(),
                 urls: BTreeMap::new(),
             }),
             takes_bodies: Mutex::new(true),
@@ -242,7 +250,7 @@ impl State {
             }
             ("GET", "/compute/v2.1/") => Reply::Json(
                 200,
-                json!({"version": {"id": "v2.1", "version": "2.93", "min_version": "2.1",
+                json!({"version": {"id": "v2.1", "version": self.keystone.lock().unwrap().nova.clone(), "min_version": "2.1",
                     "links": [{"rel": "self", "href": "http://elsewhere.invalid/v2.1/"}]}}),
             ),
             ("GET", "/volumev3/v3/") => Reply::Json(
@@ -301,7 +309,7 @@ impl Keystone {
             self.life / 60 % 60,
             self.life % 60
         );
-        let body = json!({"token": {"user": {"id": "u1", "name": "demo"}, "project": {"id": "p1", "name": "demo"},
+        let body = json!({"token": {"user": {"id": self.user, "name": "demo"}, "project": {"id": self.project, "name": "demo"},
             "roles": [{"name": "member"}], "issued_at": "1999-01-01T00:00:00.000000Z", "expires_at": expires, "catalog": catalog}});
         Reply::Full {
             status: 201,

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use raksha_core::cloud::{AddressPair, DiskSource, ResourceGraph, ServerSelector};
+use raksha_core::cloud::ServerSelector;
 use raksha_core::{Kind, Result};
 use raksha_openstack::OpenStack;
 use raksha_openstack::client::{Client, Microversion, Request, Service};
 use serde_json::{Value, json};
 
-use crate::{cloud, discover, named, unique};
+use crate::{cloud, discover, named, shapes, unique};
 
 /// Under load the lab takes its time.
 const PATIENCE: Duration = Duration::from_secs(900);
@@ -243,98 +243,5 @@ async fn nothing_of_it_is_lost() {
     }
     assert_eq!(graphs[1], graphs[0]);
     assert_eq!(graphs[2], graphs[0]);
-    check(&graphs[0], &name);
-}
-
-fn check(graph: &ResourceGraph, name: &str) {
-    let called = |what: &str| format!("{name}-{what}");
-    let server = &graph.servers[0];
-    assert_eq!(server.description.as_deref(), Some("has everything"));
-    assert!(server.config_drive);
-    assert_eq!(server.metadata.len(), 2);
-    assert_eq!(server.metadata["empty"], "");
-    assert_eq!(server.tags.len(), 2);
-    assert_eq!(server.key_pair.as_ref().unwrap().as_str(), called("key"));
-    assert!(graph.key_pairs[0].public_key.starts_with("ssh-"));
-    let group = &graph.server_groups[0];
-    assert_eq!(server.server_group.as_ref(), Some(&group.id));
-    assert_eq!(
-        (group.name.as_str(), group.policy.as_str()),
-        (called("apart").as_str(), "soft-anti-affinity")
-    );
-
-    let [root, data] = server.attachments.as_slice() else {
-        panic!("{:?}", server.attachments);
-    };
-    assert!(matches!(root.source, DiskSource::Local { .. }));
-    assert_eq!(data.tag.as_deref(), Some("data"));
-    assert!(data.delete_on_termination);
-    assert_eq!(data.boot_index, None);
-    assert_eq!(graph.volumes[0].description.as_deref(), Some("precious"));
-    assert_eq!(graph.volumes[0].metadata["of"], name);
-
-    let ports: Vec<_> = server
-        .ports
-        .iter()
-        .map(|id| graph.ports.iter().find(|port| port.id == *id).unwrap())
-        .collect();
-    let names: Vec<&str> = ports.iter().map(|port| port.name.as_str()).collect();
-    assert_eq!(
-        names,
-        [called("first"), called("second")],
-        "as the guest sees them"
-    );
-    assert_eq!(ports[0].tags, ["raksha-port"]);
-    assert!(ports[0].port_security && !ports[1].port_security);
-    assert!(ports[1].security_groups.is_empty());
-    let pair = |address: &str, mac: Option<&str>| AddressPair {
-        address: address.to_owned(),
-        mac: mac.map(str::to_owned),
-    };
-    let mut pairs = ports[0].allowed_address_pairs.clone();
-    pairs.sort_by(|a, b| a.address.cmp(&b.address));
-    assert_eq!(
-        pairs,
-        [
-            pair("10.78.2.100", None),
-            pair("10.78.2.101", Some("fa:16:3e:99:99:99"))
-        ]
-    );
-
-    let group = |what: &str| {
-        graph
-            .security_groups
-            .iter()
-            .find(|g| g.name == called(what))
-            .unwrap()
-    };
-    let (web, db) = (group("web"), group("db"));
-    assert_eq!(ports[0].security_groups, [web.id.clone()]);
-    let rule = web
-        .rules
-        .iter()
-        .find(|rule| rule.remote_group.is_some())
-        .unwrap();
-    assert_eq!(rule.remote_group.as_ref(), Some(&db.id));
-    assert_eq!(
-        (rule.port_min, rule.port_max, rule.protocol.as_deref()),
-        (Some(5432), Some(5432), Some("tcp"))
-    );
-
-    let network = |what: &str| {
-        graph
-            .networks
-            .iter()
-            .find(|n| n.name == called(what))
-            .unwrap()
-    };
-    let zulu = network("zulu");
-    assert_eq!(network("alpha").mtu, Some(1400));
-    assert_eq!(zulu.description.as_deref(), Some("first for the guest"));
-    let subnet = graph.subnets.iter().find(|s| s.network == zulu.id).unwrap();
-    assert!(!subnet.dhcp);
-    assert_eq!(subnet.gateway, None);
-    assert_eq!(subnet.dns, ["10.78.0.53", "10.78.0.54"]);
-    assert_eq!(subnet.routes[0].destination, "192.168.7.0/24");
-    assert!(graph.routers.is_empty() && graph.floating_ips.is_empty());
+    shapes::everything(&graphs[0], &name);
 }

@@ -3,10 +3,19 @@
 //! Needs the feature `lab`, the services, and the servers of `tests/lab/openstack-cases.sh`. `RAKSHA_LAB_CLOUDS` names another `clouds.yaml` than
 //! the lab's own.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation
+)]
+
 mod cases;
 mod contract;
 mod credentials;
 mod everything;
+#[path = "../shapes/mod.rs"]
+mod shapes;
 
 use std::path::PathBuf;
 

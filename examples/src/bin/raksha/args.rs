@@ -28,7 +28,10 @@ pub struct Common {
     /// variables). An operator adds a Ceph user, as in openstack:NAME?ceph_user=openstack
     #[arg(long, global = true, env = "RAKSHA_CLOUD")]
     pub cloud: Option<String>,
-    /// Where jobs and runs are kept: sqlite:FILE [default: beside a target in a directory (DIRECTORY.jobs.sqlite), else
+    /// Where the commit log is kept, if not in the target: sqlite:FILE, postgres://USER@HOST/DATABASE. The target gets a copy of it
+    #[arg(long, global = true, env = "RAKSHA_CATALOG", value_name = "URL")]
+    pub catalog: Option<String>,
+    /// Where jobs and runs are kept: sqlite:FILE, postgres://USER@HOST/DATABASE [default: beside a target in a directory (DIRECTORY.jobs.sqlite), else
     /// raksha/TARGET.jobs.sqlite in the user's data directory]
     #[arg(long, global = true, env = "RAKSHA_JOBS")]
     pub jobs: Option<String>,
@@ -113,6 +116,8 @@ pub enum Verb {
         #[arg(long)]
         keyless: bool,
     },
+    /// Fill the catalog of --catalog from the target, or the copy of the log in the target from the catalog
+    Rebuild(RebuildOptions),
     /// Show what the repository holds
     Stats,
     /// Show who did what when, from the commit log
@@ -147,6 +152,19 @@ pub struct InitOptions {
     /// The size of the objects that chunks are packed into: from 1M to 1G
     #[arg(long, value_parser = bytes)]
     pub pack_size: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub struct RebuildOptions {
+    /// Move a log that lies in the target itself into the catalog
+    #[arg(long)]
+    pub move_log: bool,
+    /// The repository moved from this place, or was reached by this name; nobody may use it by that any more
+    #[arg(long, value_name = "PLACE")]
+    pub moved_from: Option<String>,
+    /// The target is a copy of another one that goes its own way: give it a log of its own
+    #[arg(long, conflicts_with = "moved_from")]
+    pub copy: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -290,6 +308,12 @@ pub enum TargetVerb {
     /// Try out what a target keeps of what it promises; leaves nothing behind
     Validate {
         /// The target: a directory, file:///directory, s3://bucket/prefix ...
+        url: String,
+    },
+    /// Make the index of names of a target in RADOS anew, from its objects
+    #[cfg(feature = "rados")]
+    Reindex {
+        /// The target: rados://pool/namespace
         url: String,
     },
 }

@@ -76,7 +76,9 @@ fn options(given: &str) -> Result<OpenStackOptions> {
         let (key, value) = pair
             .split_once('=')
             .filter(|(_, value)| !value.is_empty())
-            .ok_or_else(|| wrong("write options as OPTION=VALUE".to_owned()).with("option", pair))?;
+            .ok_or_else(|| {
+                wrong("write options as OPTION=VALUE".to_owned()).with("option", pair)
+            })?;
         if left.insert(key, value).is_some() {
             return Err(wrong("it is given twice".to_owned()).with("option", key));
         }
@@ -85,7 +87,10 @@ fn options(given: &str) -> Result<OpenStackOptions> {
     if let Some(user) = left.remove("ceph_user") {
         let keyring = format!("/etc/ceph/ceph.client.{user}.keyring");
         options.operator = Some(CephAccess {
-            conf: left.remove("ceph_conf").unwrap_or("/etc/ceph/ceph.conf").into(),
+            conf: left
+                .remove("ceph_conf")
+                .unwrap_or("/etc/ceph/ceph.conf")
+                .into(),
             keyring: left.remove("ceph_keyring").unwrap_or(&keyring).into(),
             user: user.to_owned(),
             pools: Vec::new(),

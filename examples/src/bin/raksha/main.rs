@@ -6,6 +6,7 @@
 //! wrong usage. Ctrl-C stops what is under way and leaves nothing behind; a second one stops at once.
 
 mod args;
+mod catalog;
 mod cloud;
 mod context;
 mod disk;
@@ -58,6 +59,7 @@ async fn carry_out(context: Context, verb: Verb) -> Result<()> {
         Verb::Target(verb) => target::carry_out(&context, verb).await,
         Verb::Collect(options) => repository::collect(&context, options).await,
         Verb::Verify { keyless } => repository::verify(&context, keyless).await,
+        Verb::Rebuild(options) => catalog::rebuild(&context, options).await,
         Verb::Stats => repository::stats(&context).await,
         Verb::Reap(options) => run::reap(&context, options).await,
         Verb::Key(verb) => key::carry_out(&context, verb).await,
