@@ -11,7 +11,7 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use raksha_core::repository::{
-    CollectOptions, Repository, Secret, Target, VerifyOptions, verify_keyless,
+    CollectOptions, Repository, Secret, Target, VerifyOptions, verify_keyless, verify_object,
 };
 use raksha_core::store::{Appended, ManifestCatalog};
 use raksha_core::{Kind, Result};
@@ -150,6 +150,39 @@ fn flipped(bytes: &Bytes, at: usize, random: &mut Random) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     bytes[at] ^= 1 << random.below(8);
     bytes
+}
+
+/// Each object by itself, as its name or its frame tells: every bit of the small ones, a bit of every byte of the large ones. None is left out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_byte_of_every_object_is_covered_by_its_name_or_frame() {
+    let random = &mut Random::announced("flips");
+    let stored = stored(random).await;
+    let (mut flips, mut bytes) = (0, 0);
+    for (location, intact) in &stored.objects {
+        verify_object(location, intact).unwrap();
+        let mut object = intact.to_vec();
+        bytes += object.len();
+        for at in 0..object.len() {
+            let bits = match object.len() <= SMALL {
+                true => 0..8,
+                false => {
+                    let bit = random.below(8);
+                    bit..bit + 1
+                }
+            };
+            for bit in bits {
+                object[at] ^= 1 << bit;
+                let error = verify_object(location, &object).unwrap_err();
+                assert_eq!(error.kind(), Kind::Corrupt, "{location}, byte {at}");
+                object[at] ^= 1 << bit;
+                flips += 1;
+            }
+        }
+        assert_eq!(object, *intact);
+    }
+    let objects = stored.objects.len();
+    println!("flips: {flips} bits in {bytes} bytes of {objects} objects");
+    assert!(flips >= bytes);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

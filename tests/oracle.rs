@@ -223,6 +223,7 @@ impl World {
                 root,
                 counts: RunCounts::default(),
                 anchor: None,
+                hint_lies: 0,
             }],
             ledger: Default::default(),
         };

@@ -67,6 +67,17 @@ impl FileReader {
         })
     }
 
+    /// The first `size` bytes of `file`, which was opened at `path` and is at least that long.
+    #[cfg(feature = "local")]
+    pub(crate) fn beginning_of(file: File, path: PathBuf, size: u64, env: Env) -> Self {
+        Self {
+            file: Arc::new(file),
+            path,
+            size,
+            env,
+        }
+    }
+
     fn check(&self, range: &Range<u64>) -> Result<()> {
         if range.start <= range.end && range.end <= self.size {
             return Ok(());

@@ -61,6 +61,14 @@ pub struct PointDisk {
     /// What the next run can count changes from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anchor: Option<Anchor>,
+    /// How many hints of this disk were found to lie, in this run and those before it: the next one looks the closer.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub hint_lies: u32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde asks so
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 impl RecoveryPoint {

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use raksha_core::Result;
 use raksha_core::cloud::{
-    Anchor, DiskId, OpenedDisk, Recorder, ResourceDiscovery, ResourceGraph, Selection,
+    Anchor, DiskId, DiskWriter, OpenedDisk, Recorder, ResourceDiscovery, ResourceGraph, Selection,
     SnapshotCapabilities, SnapshotProvider, SnapshotRequest, SnapshotSet, Temporary,
 };
 use raksha_core::env::Env;
+use raksha_core::id::VolumeId;
 use serde::{Deserialize, Serialize};
 
 use crate::client::{Client, ClientOptions};
@@ -107,6 +108,20 @@ impl OpenStack {
     /// What brings resources back.
     pub(crate) fn restorer(&self) -> &Restorer {
         &self.restorer
+    }
+
+    /// Opens a volume of `size` bytes that no server uses for writing, by the cheapest road there is: straight into the Ceph cluster at present. If it
+    /// is `blank`, it is known to read as zeroes, and zeroes are not written.
+    ///
+    /// # Errors
+    /// [`Kind::Unsupported`](raksha_core::Kind::Unsupported) if no road leads there, saying why.
+    pub async fn volume_writer(
+        &self,
+        volume: &VolumeId,
+        size: u64,
+        blank: bool,
+    ) -> Result<Box<dyn DiskWriter>> {
+        self.snapshots.roads().writer(volume, size, blank).await
     }
 
     /// Time and randomness.

@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use raksha_core::cloud::{Raw, Temporary};
 use raksha_core::{Error, Kind, Result};
-use serde_json::Value;
 
 use crate::client::{Client, Microversion, Request, Service};
 use crate::roads::rbd::{Place, Rbd};
@@ -179,7 +178,7 @@ impl Release<'_> {
         let place: Option<Place> = temporary
             .detail
             .get("place")
-            .map(Value::clone)
+            .cloned()
             .and_then(|place| serde_json::from_value(place).ok());
         let place = place.ok_or_else(|| {
             let message = "it was not recorded in which RBD image it is";

@@ -1,10 +1,11 @@
 //! Where a target is, as text: a URL whose query holds options, or the path of a directory.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::str::FromStr;
 
-#[cfg(any(feature = "s3", feature = "swift"))]
+#[cfg(any(feature = "rados", feature = "s3", feature = "swift"))]
 use object_store::path::Path;
 use raksha_core::{Error, Kind, Result};
 use url::Url;
@@ -26,7 +27,62 @@ pub(crate) struct Address {
     pub(crate) url: Option<Url>,
     /// The plain path, if it was one.
     pub(crate) path: Option<String>,
-    options: BTreeMap<String, String>,
+    options: Options,
+}
+
+/// The options of an address. They are taken out one by one; [`finish`](Self::finish) refuses what nobody took.
+#[derive(Debug)]
+pub(crate) struct Options {
+    operation: &'static str,
+    given: BTreeMap<String, String>,
+}
+
+impl Options {
+    /// Those that were given to `operation`.
+    pub(crate) fn new<'a>(
+        operation: &'static str,
+        pairs: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
+    ) -> Result<Self> {
+        let mut given = BTreeMap::new();
+        for (name, value) in pairs {
+            let (name, value) = (name.into_owned(), value.into_owned());
+            if given.insert(name.clone(), value).is_some() {
+                let message = "an option is given twice";
+                return Err(Error::new(Kind::Invalid, operation, message).with("option", name));
+            }
+        }
+        Ok(Self { operation, given })
+    }
+
+    /// The option `name`, if it was given.
+    pub(crate) fn take<T: FromStr>(&mut self, name: &'static str) -> Result<Option<T>> {
+        let Some(value) = self.given.remove(name) else {
+            return Ok(None);
+        };
+        match value.parse() {
+            Ok(parsed) => Ok(Some(parsed)),
+            Err(_) => {
+                let message = "this option cannot have this value";
+                Err(Error::new(Kind::Invalid, self.operation, message)
+                    .with("option", name)
+                    .with("value", value))
+            }
+        }
+    }
+
+    /// Refuses options that nobody took; `valid` are those of the scheme.
+    pub(crate) fn finish(self, scheme: &str, valid: &[(&str, &str)]) -> Result<()> {
+        let Some(unknown) = self.given.into_keys().next() else {
+            return Ok(());
+        };
+        let mut message = format!("'{scheme}' has no such option; it has");
+        for (name, meaning) in valid {
+            // Writing to a string cannot fail.
+            let _ = write!(message, " {name} ({meaning}),");
+        }
+        message.pop();
+        Err(Error::new(Kind::Invalid, self.operation, message).with("option", unknown))
+    }
 }
 
 impl Address {
@@ -38,7 +94,7 @@ impl Address {
                     scheme: "file".into(),
                     url: None,
                     path: Some(text.into()),
-                    options: BTreeMap::new(),
+                    options: Options::new(OPERATION, std::iter::empty())?,
                 }),
             };
         };
@@ -52,13 +108,7 @@ impl Address {
             let remedy = "an address holds no user and password: give them as credentials";
             return Err(invalid(remedy).with("scheme", scheme));
         }
-        let mut options = BTreeMap::new();
-        for (name, value) in url.query_pairs() {
-            let (name, value) = (name.into_owned(), value.into_owned());
-            if options.insert(name.clone(), value).is_some() {
-                return Err(invalid("an option is given twice").with("option", name));
-            }
-        }
+        let options = Options::new(OPERATION, url.query_pairs())?;
         url.set_query(None);
         Ok(Self {
             scheme,
@@ -70,19 +120,11 @@ impl Address {
 
     /// The option `name`, if it was given.
     pub(crate) fn take<T: FromStr>(&mut self, name: &'static str) -> Result<Option<T>> {
-        let Some(value) = self.options.remove(name) else {
-            return Ok(None);
-        };
-        match value.parse() {
-            Ok(parsed) => Ok(Some(parsed)),
-            Err(_) => Err(invalid("this option cannot have this value")
-                .with("option", name)
-                .with("value", value)),
-        }
+        self.options.take(name)
     }
 
     /// The host of the URL, which names a `what`, and the path below it as a prefix.
-    #[cfg(any(feature = "s3", feature = "swift"))]
+    #[cfg(any(feature = "rados", feature = "s3", feature = "swift"))]
     pub(crate) fn host_and_prefix(&self, what: &str) -> Result<(String, Path)> {
         let scheme = &self.scheme;
         let url = self.url.as_ref();
@@ -106,20 +148,12 @@ impl Address {
 
     /// Refuses options that nobody took; `valid` are those of the scheme.
     pub(crate) fn finish(self, valid: &[(&str, &str)]) -> Result<()> {
-        let Some(unknown) = self.options.into_keys().next() else {
-            return Ok(());
-        };
-        let mut message = format!("'{}' has no such option; it has", self.scheme);
-        for (name, meaning) in valid.iter().chain(COMMON) {
-            let _ = write!(message, " {name} ({meaning}),");
-        }
-        message.pop();
-        Err(invalid(message).with("option", unknown))
+        self.options.finish(&self.scheme, &[valid, COMMON].concat())
     }
 }
 
 /// The scheme that `text` begins with. A single letter is none.
-fn scheme(text: &str) -> Option<String> {
+pub(crate) fn scheme(text: &str) -> Option<String> {
     let (scheme, _) = text.split_once(':')?;
     let is_scheme = scheme.len() > 1
         && scheme.starts_with(|c: char| c.is_ascii_alphabetic())

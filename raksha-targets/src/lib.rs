@@ -1,7 +1,8 @@
 //! Where Raksha keeps what it protects.
 //!
 //! A target is anything that holds objects. [`open`] takes its address and gives an `object_store::ObjectStore` behind the
-//! target's policies (limits, deadlines, attempts, counts), with a declaration of what the target can do.
+//! target's policies (limits, deadlines, attempts, counts), with a declaration of what the target can do. Where a target cannot order
+//! writers, the commit log lies in a SQL database: see `SqlCatalogs`.
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -16,20 +17,24 @@
 //! ```
 
 mod address;
-#[cfg(any(feature = "s3", feature = "swift"))]
-mod ca;
 mod credentials;
 mod directory;
 mod layers;
 mod open;
+#[cfg(feature = "opendal")]
+mod operator;
+#[cfg(feature = "rados")]
+mod rados;
 #[cfg(feature = "s3")]
 mod s3;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod sql;
 #[cfg(feature = "swift")]
 mod swift;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+#[cfg(any(feature = "s3", feature = "swift"))]
+mod tls;
 mod validate;
 
 pub use credentials::Credentials;
@@ -39,8 +44,12 @@ pub use layers::{
     RequestEvent, RetryOptions, Timeouts,
 };
 pub use open::{OpenOptions, OpenedTarget, TargetCapabilities, open};
-#[cfg(feature = "sqlite")]
-pub use sql::SqlJobs;
+#[cfg(feature = "opendal")]
+pub use operator::from_operator;
+#[cfg(feature = "rados")]
+pub use rados::{Reindexed, reindex};
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub use sql::{SqlCatalogs, SqlJobs};
 pub use validate::{
     Check, Lag, LogPlace, Outcome, Race, Speed, ValidateOptions, Validation, creates_atomically,
     validate, validate_target,

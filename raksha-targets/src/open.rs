@@ -7,7 +7,7 @@ use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use raksha_core::env::Env;
 use raksha_core::repository::Target;
-use raksha_core::store::{ManifestCatalog, ObjectCatalog};
+use raksha_core::store::ManifestCatalog;
 use raksha_core::{Error, Kind, Result};
 use serde::{Deserialize, Serialize};
 
@@ -82,34 +82,33 @@ pub struct TargetCapabilities {
 pub struct OpenedTarget {
     /// Its objects, behind its policies.
     pub objects: Arc<dyn ObjectStore>,
-    /// Where its commit log lies, if not among its objects.
+    /// Where its commit log lies, if not among its objects, which then have a copy of it.
     pub catalog: Option<Arc<dyn ManifestCatalog>>,
     /// What it declares.
     pub capabilities: TargetCapabilities,
-    /// What it is, for people: no secrets.
+    /// What it is, for people: no secrets. Catalogs know a target by this.
     pub description: String,
     /// What it was asked, and what came of it.
     pub metrics: Metrics,
 }
 
 impl OpenedTarget {
-    /// Puts the commit log elsewhere.
+    /// Puts the commit log elsewhere; the target gets a copy of it.
     #[must_use]
     pub fn with_catalog(mut self, catalog: Arc<dyn ManifestCatalog>) -> Self {
         self.catalog = Some(catalog);
         self
     }
 
-    /// The commit log: the given one, or one among the objects.
+    /// What a repository is created or opened in.
     ///
     /// # Errors
-    /// [`Kind::Unsupported`] if none was given and the target cannot create an object atomically.
-    pub fn log(&self) -> Result<Arc<dyn ManifestCatalog>> {
+    /// [`Kind::Unsupported`] if no catalog was given and the target cannot create an object atomically.
+    pub fn repository(&self) -> Result<Target> {
+        let objects = Arc::clone(&self.objects);
         match &self.catalog {
-            Some(catalog) => Ok(Arc::clone(catalog)),
-            None if self.capabilities.atomic_create => {
-                Ok(Arc::new(ObjectCatalog::new(Arc::clone(&self.objects))))
-            }
+            Some(catalog) => Ok(Target::mirrored(objects, Arc::clone(catalog))),
+            None if self.capabilities.atomic_create => Ok(Target::new(objects)),
             None => Err(Error::new(
                 Kind::Unsupported,
                 OPEN,
@@ -117,14 +116,6 @@ impl OpenedTarget {
             )
             .with("target", &self.description)),
         }
-    }
-
-    /// What a repository is created or opened in.
-    ///
-    /// # Errors
-    /// As [`log`](Self::log).
-    pub fn repository(&self) -> Result<Target> {
-        Ok(Target::with_catalog(Arc::clone(&self.objects), self.log()?))
     }
 
     /// A target of one's own: `objects` behind the policies of `guard`.
@@ -135,7 +126,8 @@ impl OpenedTarget {
         guard: GuardOptions,
         env: &Env,
     ) -> Self {
-        let guarded = Guarded::new(objects, capabilities.ordered_list, guard, env.clone());
+        let ordered = capabilities.ordered_list;
+        let guarded = Guarded::named(objects, &description, ordered, guard, env.clone());
         Self {
             metrics: guarded.metrics().clone(),
             objects: Arc::new(guarded),
@@ -158,6 +150,8 @@ const OPEN: &str = "open target";
 const SCHEMES: &[&str] = &[
     "file:///directory (or its plain path)",
     "memory:",
+    #[cfg(feature = "rados")]
+    "rados://pool/namespace/prefix",
     #[cfg(feature = "s3")]
     "s3://bucket/prefix",
     #[cfg(feature = "swift")]
@@ -170,6 +164,7 @@ const SCHEMES: &[&str] = &[
 /// | --- | --- | --- |
 /// | `file:///directory` or a plain path | files in a [`Directory`] | |
 /// | `memory:` | this process's memory: new and empty each time | |
+/// | `rados://pool/namespace/prefix` | a namespace of a pool of Ceph (feature `rados`, and librados on the machine) | `user` (`admin` unless given), `conf`, `timeout` (seconds), `index_pool` (a replicated pool for the names, where the other one is erasure coded), `index_shards` |
 /// | `s3://bucket/prefix` | a bucket of S3 or of what speaks like it (feature `s3`); it must exist | `endpoint` (a URL, where it is not AWS), `region`, `allow_http=true`, `virtual_host=true` (the endpoint's host contains the bucket), `ca` (a file of PEM certificates), `bulk_delete=false` |
 /// | `swift://container/prefix` | a container of OpenStack Swift or of the RADOS Gateway's Swift API (feature `swift`) | `auth` (URL of Swift's own authentication, where there is no Keystone), `allow_http=true`, `ca` |
 ///
@@ -194,6 +189,8 @@ pub async fn open(address: &str, options: &OpenOptions) -> Result<OpenedTarget> 
     match scheme.as_str() {
         "file" => open_directory(address, guard, options).await,
         "memory" => open_memory(address, guard, options),
+        #[cfg(feature = "rados")]
+        "rados" => crate::rados::open(address, guard, options).await,
         #[cfg(feature = "s3")]
         "s3" => crate::s3::open(address, guard, options).await,
         #[cfg(feature = "swift")]

@@ -27,6 +27,10 @@ struct Mischief {
     objects: BTreeMap<Path, Seeming>,
     /// Writes are refused with this error, after so many more have succeeded.
     refusal: Option<(io::ErrorKind, u64)>,
+    /// Writes under this prefix are never answered.
+    held_up: Option<String>,
+    /// The answers of so many writes are lost: they are done, and an error is given.
+    lost: u64,
 }
 
 /// Shows the objects of `inner`, some of them damaged or missing, and refuses to write on demand. What is written goes to `inner`.
@@ -65,6 +69,29 @@ impl Overlay {
     /// After `more` further writes, all are refused with `error`.
     pub fn refuse_writes(&self, error: io::ErrorKind, more: u64) {
         self.mischief.lock().unwrap().refusal = Some((error, more));
+    }
+
+    /// From now on no write under `prefix` comes to an end.
+    pub fn hold_up(&self, prefix: &str) {
+        self.mischief.lock().unwrap().held_up = Some(prefix.to_owned());
+    }
+
+    /// The next `n` writes are done if they can be, and whoever asked for them never learns it.
+    pub fn lose_answers(&self, n: u64) {
+        self.mischief.lock().unwrap().lost = n;
+    }
+
+    fn is_held_up(&self, location: &Path) -> bool {
+        let mischief = self.mischief.lock().unwrap();
+        let prefix = mischief.held_up.as_deref();
+        prefix.is_some_and(|prefix| location.as_ref().starts_with(prefix))
+    }
+
+    fn answer_is_lost(&self) -> bool {
+        let lost = &mut self.mischief.lock().unwrap().lost;
+        let is = *lost > 0;
+        *lost = lost.saturating_sub(1);
+        is
     }
 
     fn seem(&self, location: &Path, seeming: Seeming) {
@@ -122,7 +149,17 @@ impl ObjectStore for Overlay {
         options: PutOptions,
     ) -> Result<PutResult> {
         self.may_write()?;
-        self.inner.put_opts(location, payload, options).await
+        if self.is_held_up(location) {
+            std::future::pending::<()>().await;
+        }
+        let done = self.inner.put_opts(location, payload, options).await;
+        match self.answer_is_lost() {
+            true => Err(Error::Generic {
+                store: "overlay",
+                source: Box::new(io::Error::from(io::ErrorKind::ConnectionReset)),
+            }),
+            false => done,
+        }
     }
 
     async fn put_multipart_opts(

@@ -54,6 +54,21 @@ impl Default for Sampling {
     }
 }
 
+impl Sampling {
+    /// For a disk of which so many hints are known to have lied: eight times as much for each lie, up to as many draws as there are chunks.
+    pub fn after_lies(lies: u32) -> Self {
+        let Self {
+            per_mille,
+            at_least,
+        } = Self::default();
+        let more = 8_u32.saturating_pow(lies.min(3));
+        Self {
+            per_mille: per_mille.saturating_mul(more).min(1000),
+            at_least: at_least.saturating_mul(more),
+        }
+    }
+}
+
 /// What to compare.
 struct Probe {
     range: Range<u64>,

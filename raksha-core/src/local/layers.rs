@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::description::{DiskFile, DiskFormat};
 use super::directory::Directory;
 use crate::cloud::DiskReader;
+use crate::disk_file::FileReader;
 use crate::env::Env;
 use crate::error::{Error, Kind, Result};
 
@@ -76,11 +77,9 @@ pub(super) fn open(layers: &[Layer], size: u64, env: &Env) -> Result<Box<dyn Dis
     if let [OpenLayer::Raw(_)] = opened.as_slice()
         && let Some(OpenLayer::Raw(file)) = opened.pop()
     {
-        return Ok(Box::new(super::raw::RawReader::new(
-            file,
-            size,
-            env.clone(),
-        )));
+        let path = layers.first().map(|layer| layer.path.clone());
+        let reader = FileReader::beginning_of(file, path.unwrap_or_default(), size, env.clone());
+        return Ok(Box::new(reader));
     }
     open_images(opened, size, env)
 }

@@ -51,7 +51,6 @@ mod discovery;
 mod hints;
 mod layers;
 mod new_server;
-mod raw;
 mod restorer;
 mod snapshot_folder;
 mod snapshots;

@@ -1,6 +1,6 @@
 //! A backup run from inside: discover, check, snapshot, read, commit.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::cancel::Stop;
 use super::event::{Event, Feed, Phase, Warning};
@@ -45,6 +45,8 @@ struct Taken {
     graph: ResourceGraph,
     set: SnapshotSet,
     at: Timestamp,
+    /// How many hints of each disk lied before.
+    lies: BTreeMap<DiskId, u32>,
 }
 
 /// The point before.
@@ -68,7 +70,10 @@ impl Backup<'_> {
         let mut base = self.stop.guard(self.base()).await?;
 
         self.feed.phase(Phase::Snapshotting);
-        let taken = self.snapshot(graph, &disks, keep_anchor).await?;
+        let mut taken = self.snapshot(graph, &disks, keep_anchor).await?;
+        // Kept even if the base is not gone by in the end.
+        let known = base.iter().flat_map(|base| &base.point.disks);
+        taken.lies = known.map(|d| (d.disk.clone(), d.hint_lies)).collect();
 
         let mut tries = 1;
         loop {
@@ -134,7 +139,15 @@ impl Backup<'_> {
         let Some(newest) = of_job.max_by_key(|point| point.summary.taken) else {
             return Ok(None);
         };
-        match self.raksha.repository.point(newest.id).await {
+        let repository = &self.raksha.repository;
+        if !repository.is_whole(newest.id).await? {
+            let reason = "it lost chunks to damage; all is read, and what is the same heals it";
+            self.feed.warn(Warning::BaseUnusable {
+                reason: reason.to_owned(),
+            });
+            return Ok(None);
+        }
+        match repository.point(newest.id).await {
             Ok(point) => Ok(Some(Base {
                 id: newest.id,
                 point,
@@ -198,6 +211,7 @@ impl Backup<'_> {
             graph,
             set,
             at: at.unwrap_or(before),
+            lies: BTreeMap::new(),
         })
     }
 
@@ -216,7 +230,9 @@ impl Backup<'_> {
                 (session.insert(writer), base)
             }
         };
-        let disks = self.read_disks(writer, &taken.set, base).await?;
+        let disks = self
+            .read_disks(writer, &taken.set, base, &taken.lies)
+            .await?;
 
         self.feed.phase(Phase::Committing);
         let point = self.point(taken, disks)?;

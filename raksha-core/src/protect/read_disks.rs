@@ -1,14 +1,16 @@
 //! Reading the disks of a snapshot set into a repository, several at once.
 
+use std::collections::BTreeMap;
+
 use futures_util::StreamExt;
 use futures_util::stream;
 
 use super::backup::{Backup, Base};
 use super::cancel::{Cancel, Stop};
 use super::event::{Event, Warning};
-use crate::cloud::{SnapshotSet, SnapshottedDisk};
+use crate::cloud::{DiskId, SnapshotSet, SnapshottedDisk};
 use crate::error::{Kind, Result};
-use crate::image::{IngestOptions, ingest};
+use crate::image::{IngestOptions, Sampling, ingest};
 use crate::point::PointDisk;
 use crate::repository::Writer;
 
@@ -19,11 +21,13 @@ impl Backup<'_> {
         writer: &Writer,
         set: &SnapshotSet,
         base: Option<&Base>,
+        lies: &BTreeMap<DiskId, u32>,
     ) -> Result<Vec<PointDisk>> {
         let failed = Cancel::new();
         let stop = self.stop.or(&failed);
         let each = set.disks.iter().map(|disk| async {
-            let read = self.read_disk(writer, set, disk, base, &stop).await;
+            let lies = lies.get(&disk.disk).copied().unwrap_or(0);
+            let read = self.read_disk(writer, set, disk, base, lies, &stop).await;
             if read.is_err() {
                 failed.cancel();
             }
@@ -39,6 +43,7 @@ impl Backup<'_> {
         set: &SnapshotSet,
         disk: &SnapshottedDisk,
         base: Option<&Base>,
+        lies: u32,
         stop: &Stop,
     ) -> Result<PointDisk> {
         let before = base.and_then(|base| base.point.disk(&disk.disk).ok());
@@ -56,6 +61,7 @@ impl Backup<'_> {
             base: before.map(|before| before.root),
             // Whether the anchor is the one that it was is for the provider to verify; whether the hint is true, for ingest.
             hint: opened.hint.filter(|_| since.is_some()),
+            sampling: Sampling::after_lies(lies),
             budget: repository.budget().clone(),
             env: repository.env().clone(),
             meter: self.gauge.begin(&disk.disk, size),
@@ -79,6 +85,7 @@ impl Backup<'_> {
             root: ingested.root,
             counts: ingested.counts,
             anchor: disk.anchor.clone(),
+            hint_lies: lies.saturating_add(u32::from(ingested.hint_lied)),
         })
     }
 }

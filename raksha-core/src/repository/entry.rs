@@ -45,6 +45,9 @@ pub enum Action {
         repository: RepositoryId,
         /// The BLAKE3 of `raksha.json`, which so becomes part of the chain.
         parameters: ObjectHash,
+        /// Where the log lies.
+        #[serde(default, skip_serializing_if = "LogHome::is_target")]
+        log: LogHome,
     },
     /// A writer, reader or collector announces itself. The entry's number becomes the session's id.
     SessionOpened {
@@ -112,6 +115,9 @@ pub enum Action {
         packs: Vec<PackName>,
         /// The log up to which (exclusive) the collector knows all that is reached.
         checked: u64,
+        /// Whether they are damaged, and points may need what they lost.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        damaged: bool,
     },
     /// Index objects were replaced by one that describes the same live packs.
     IndexesMerged {
@@ -122,6 +128,13 @@ pub enum Action {
         /// The ones it replaces.
         replaced: Vec<IndexName>,
     },
+    /// From the next entry on, the log is appended to elsewhere. Whoever still appends at the old place meets this entry first, and stops.
+    LogMoved {
+        /// Where.
+        to: LogHome,
+        /// By whom: sealed.
+        by: String,
+    },
     /// A key slot was added or removed.
     KeysChanged {
         /// The slot's name.
@@ -131,6 +144,23 @@ pub enum Action {
         /// By whom: sealed.
         by: String,
     },
+}
+
+/// Where the log is appended to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogHome {
+    /// In the target, which creates objects atomically.
+    #[default]
+    Target,
+    /// In a catalog elsewhere; the target has a copy.
+    Catalog,
+}
+
+impl LogHome {
+    fn is_target(&self) -> bool {
+        *self == Self::Target
+    }
 }
 
 /// What a session is for.

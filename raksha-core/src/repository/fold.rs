@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::{Action, Entry, Purpose, Signed};
+use super::entry::{Action, Entry, LogHome, Purpose, Signed};
 use super::names::{IndexName, ObjectKind, PackName, StoredName};
 use super::sign::Verifier;
 use crate::error::{Error, Kind, Result};
@@ -37,6 +37,9 @@ pub(crate) struct State {
     pub(crate) next: u64,
     /// The hash of the last entry.
     pub(crate) head: ObjectHash,
+    /// Where the next entry is appended.
+    #[serde(default)]
+    pub(crate) log: LogHome,
     /// Sessions that are open.
     pub(crate) sessions: BTreeMap<SessionId, Session>,
     /// Packs that are live.
@@ -52,6 +55,9 @@ pub(crate) struct State {
     pub(crate) last_commit: u64,
     /// The number of the last entry that retired packs.
     pub(crate) last_retire: u64,
+    /// The number of the last entry that retired damaged packs; 0 if there is none. Points before it may lack chunks.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) last_damage: u64,
     /// Numbers of entries that broke a rule.
     pub(crate) void: Vec<u64>,
 }
@@ -106,6 +112,7 @@ impl State {
         let Action::Created {
             repository,
             parameters: recorded,
+            log,
         } = entry.action
         else {
             return Err(chain(
@@ -124,12 +131,14 @@ impl State {
             parameters,
             next: 1,
             head: first.hash,
+            log,
             sessions: BTreeMap::new(),
             packs: BTreeMap::new(),
             indexes: BTreeMap::new(),
             points: BTreeMap::new(),
             last_commit: 0,
             last_retire: 0,
+            last_damage: 0,
             void: Vec::new(),
         })
     }
@@ -242,7 +251,7 @@ impl State {
             A::HoldSet { point, .. } | A::HoldLifted { point, .. } => {
                 self.live_point(point).map(drop)
             }
-            A::PacksRetired { packs, checked } => {
+            A::PacksRetired { packs, checked, .. } => {
                 session()?;
                 let news = self.last_commit.max(self.last_retire);
                 if *checked <= news && news > 0 {
@@ -269,7 +278,10 @@ impl State {
                     None => Ok(()),
                 }
             }
-            A::KeysChanged { .. } => Ok(()),
+            A::LogMoved { to, .. } if *to == self.log => {
+                Err(rule(Kind::AlreadyExists, "the log lies there already"))
+            }
+            A::LogMoved { .. } | A::KeysChanged { .. } => Ok(()),
         }
     }
 
@@ -282,6 +294,7 @@ impl State {
         let owner = entry.session.unwrap_or(SessionId(entry.number));
         match &entry.action {
             A::Created { .. } | A::KeysChanged { .. } => {}
+            A::LogMoved { to, .. } => self.log = *to,
             A::SessionOpened {
                 purpose,
                 by,
@@ -341,7 +354,10 @@ impl State {
             }
             A::HoldSet { point, .. } => self.hold(point, true),
             A::HoldLifted { point, .. } => self.hold(point, false),
-            A::PacksRetired { packs, .. } => {
+            A::PacksRetired { packs, damaged, .. } => {
+                if *damaged {
+                    self.last_damage = entry.number;
+                }
                 for pack in packs {
                     self.packs.remove(pack);
                 }
@@ -460,6 +476,11 @@ fn chain(number: u64, why: &str) -> Error {
 
 fn rule(kind: Kind, why: &str) -> Error {
     Error::new(kind, "append to log", why)
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde asks so
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// Maps are stored as lists of pairs, since their keys are not all text.

@@ -261,6 +261,7 @@ impl Repository {
                 | Action::PointsForgotten { by, .. }
                 | Action::HoldSet { by, .. }
                 | Action::HoldLifted { by, .. }
+                | Action::LogMoved { by, .. }
                 | Action::KeysChanged { by, .. } => Some(self.shared.open_text(by)?),
                 _ => None,
             };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Mutex;
 
-use super::entry::{Action, Entry};
+use super::entry::{Action, Entry, LogHome};
 use super::fold::State;
 use super::sign::{Signer, Verifier};
 use crate::env::Env;
@@ -26,6 +26,8 @@ pub(crate) struct Log {
     catalog: Arc<dyn ManifestCatalog>,
     repository: Verifier,
     env: Env,
+    /// Where `catalog` is. None for whoever moves the log.
+    home: Option<LogHome>,
     state: Mutex<Arc<State>>,
 }
 
@@ -37,17 +39,19 @@ pub(crate) struct Author<'a> {
 }
 
 impl Log {
-    /// Follows the log from `state` on.
+    /// Follows the log from `state` on. Unless `home` is none, the log must lie there.
     pub(crate) fn new(
         catalog: Arc<dyn ManifestCatalog>,
         repository: Verifier,
         env: Env,
+        home: Option<LogHome>,
         state: State,
     ) -> Self {
         Self {
             catalog,
             repository,
             env,
+            home,
             state: Mutex::new(Arc::new(state)),
         }
     }
@@ -70,7 +74,7 @@ impl Log {
             let some = !entries.is_empty();
             self.fold(state, entries)?;
             if !some {
-                return Ok(());
+                return self.home.map_or(Ok(()), |home| at_home(state.log, home));
             }
         }
     }
@@ -108,11 +112,12 @@ impl Log {
             };
             state.check(&entry)?;
             let bytes = entry.encode(author.signer)?;
-            let won = self.try_append(entry.number, &bytes).await?;
-            self.catch_up(&mut state).await?;
-            if won {
+            if self.try_append(entry.number, &bytes).await? {
+                // Our own entry need not be read again: that could fail, and it is in the log whatever happens now.
+                self.fold(&mut state, vec![bytes])?;
                 return Ok((entry.number, Arc::clone(&state)));
             }
+            self.catch_up(&mut state).await?;
         }
     }
 
@@ -145,6 +150,20 @@ impl Log {
             }
         }
     }
+}
+
+/// Whether the log lies where it is looked for. Entries must never be appended elsewhere.
+fn at_home(is: LogHome, looked_for: LogHome) -> Result<()> {
+    let message = match (is, looked_for) {
+        (LogHome::Target, LogHome::Target) | (LogHome::Catalog, LogHome::Catalog) => return Ok(()),
+        (LogHome::Catalog, LogHome::Target) => {
+            "the commit log of this repository lies in a SQL catalog, and what the target has is a copy of it: name the catalog"
+        }
+        (LogHome::Target, LogHome::Catalog) => {
+            "the commit log of this repository lies in the target itself: leave the catalog out, or move the log there with `raksha rebuild --move-log`"
+        }
+    };
+    Err(Error::new(Kind::Invalid, "follow the log", message))
 }
 
 /// Lower-case hexadecimal.

@@ -35,8 +35,9 @@ mod packer;
 mod parameters;
 mod reach;
 mod reader;
-
+mod rebuild;
 mod record;
+mod repair;
 mod rewrite;
 mod seal;
 #[cfg(test)]
@@ -51,14 +52,17 @@ mod writer;
 
 pub use collect::{CollectOptions, Collected};
 pub use compress::Compression;
-pub use entry::{Action, Entry, Purpose};
+pub use entry::{Action, Entry, LogHome, Purpose};
 pub use handle::{Happened, OpenSession, Repository, Stats};
 pub use keys::{PassphraseCost, Secret};
+pub use names::StoredName;
 pub use open::EngineOptions;
 pub use parameters::{FORMAT, Parameters};
 pub use reader::PointReader;
+pub use rebuild::{RebuildOptions, Rebuilt, rebuild};
+pub use repair::Salvaged;
 pub use seal::Cipher;
 pub use target::Target;
-pub use verify::{Damage, Hurt, Verified, verify_keyless};
+pub use verify::{Damage, Hurt, Sampled, Verified, verify_keyless, verify_object};
 pub use verify_deep::VerifyOptions;
 pub use writer::Writer;

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use object_store::path::Path;
-use object_store::{ObjectStoreExt, PutMode, PutOptions};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use tokio::sync::Mutex;
 
 use super::checkpoint;
-use super::entry::{Action, Entry};
+use super::entry::{Action, Entry, LogHome};
 use super::fetch::Fetcher;
 use super::fold::{State, other_parameters};
 use super::handle::Repository;
@@ -73,6 +74,21 @@ impl Repository {
         secret: &Secret,
         options: EngineOptions,
     ) -> Result<Self> {
+        let id = RepositoryId::from_bytes(options.env.random()?);
+        Self::create_as(id, target, parameters, secret, options).await
+    }
+
+    /// As [`create`](Self::create), with an id that the caller drew at random: catalogs that hold the logs of many repositories want to know it before.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub async fn create_as(
+        id: RepositoryId,
+        target: Target,
+        parameters: Parameters,
+        secret: &Secret,
+        options: EngineOptions,
+    ) -> Result<Self> {
         parameters.check()?;
         let exists = || {
             Error::new(
@@ -87,7 +103,6 @@ impl Repository {
             return Err(exists());
         }
         let env = &options.env;
-        let id = RepositoryId::from_bytes(env.random()?);
         let master = MasterKey::random(env)?;
         let signer = Signer::from_seed(&master.derive(Purpose::Log, &id))?;
         let slot = keyslots::make(
@@ -117,6 +132,7 @@ impl Repository {
             action: Action::Created {
                 repository: id,
                 parameters: parameters_hash,
+                log: target.home(),
             },
         };
         // The key first: a repository without one could never be opened. raksha.json comes second and says that there is a repository.
@@ -136,23 +152,17 @@ impl Repository {
     /// [`Kind::NotFound`] if there is none, [`Kind::WrongKey`] if `secret` opens none of its key slots, [`Kind::Unsupported`] if a newer version made it,
     /// [`Kind::Corrupt`] if what is needed to open it is damaged.
     pub async fn open(target: Target, secret: &Secret, options: EngineOptions) -> Result<Self> {
-        let location = Path::from(PARAMETERS);
-        let bytes = match get(&*target.objects, &location).await {
-            Ok(bytes) => bytes,
-            Err(e) if e.kind() == Kind::NotFound => {
-                return Err(Error::new(
-                    Kind::NotFound,
-                    "open repository",
-                    "the target holds no repository: it has no raksha.json; create one there, or look for the right prefix",
-                )
-                .with("target", &target.objects));
-            }
-            Err(e) => return Err(e),
-        };
-        let described = Described::decode(&bytes)?;
+        let (described, hash) = described(&*target.objects).await?;
         let master = keyslots::open(&target, secret, &described.repository, &options.env).await?;
-        let hash = ObjectHash::from_bytes(*blake3::hash(&bytes).as_bytes());
         Self::open_with(target, described, hash, &master, options).await
+    }
+
+    /// The id of the repository that `objects` hold, as `raksha.json` says; no key is needed.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open) about `raksha.json`.
+    pub async fn identify(objects: &dyn ObjectStore) -> Result<RepositoryId> {
+        Ok(described(objects).await?.0.repository)
     }
 
     async fn open_with(
@@ -163,14 +173,7 @@ impl Repository {
         options: EngineOptions,
     ) -> Result<Self> {
         let id = described.repository;
-        let signer = Signer::from_seed(&master.derive(Purpose::Log, &id))?;
-        if signer.verifier() != described.verifier {
-            return Err(Error::new(
-                Kind::Corrupt,
-                "open repository",
-                "raksha.json names another signing key than the repository's: it was changed",
-            ));
-        }
+        let signer = signer(master, &described)?;
         let state = first_state(&target, &described, parameters_hash).await?;
         if state.repository != described.repository {
             return Err(Error::new(
@@ -187,12 +190,7 @@ impl Repository {
             passphrase_cost,
         } = options;
         let parameters = described.parameters;
-        let sealing = Sealing::new(parameters.cipher, master.derive(Purpose::Chunks, &id));
-        let records = Arc::new(Records::new(
-            sealing,
-            parameters.compression,
-            master.namer(&id),
-        ));
+        let records = Arc::new(records(master, id, &parameters));
         let shares = Shares::of(memory);
         let lookup = Arc::new(Lookup::new(shares.lookup(), cache)?);
         let fetcher = Fetcher::new(
@@ -206,6 +204,7 @@ impl Repository {
             Arc::clone(&target.catalog),
             described.verifier,
             env.clone(),
+            Some(target.home()),
             state,
         );
         let shared = Arc::new(Shared {
@@ -228,6 +227,43 @@ impl Repository {
     }
 }
 
+/// What `raksha.json` says, and its hash.
+pub(super) async fn described(objects: &dyn ObjectStore) -> Result<(Described, ObjectHash)> {
+    let bytes = match get(objects, &Path::from(PARAMETERS)).await {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == Kind::NotFound => {
+            return Err(Error::new(
+                Kind::NotFound,
+                "open repository",
+                "the target holds no repository: it has no raksha.json; create one there, or look for the right prefix",
+            )
+            .with("target", objects));
+        }
+        Err(e) => return Err(e),
+    };
+    let hash = ObjectHash::from_bytes(*blake3::hash(&bytes).as_bytes());
+    Ok((Described::decode(&bytes)?, hash))
+}
+
+/// The repository's own signing key, which `raksha.json` must name.
+pub(super) fn signer(master: &MasterKey, described: &Described) -> Result<Signer> {
+    let signer = Signer::from_seed(&master.derive(Purpose::Log, &described.repository))?;
+    match signer.verifier() == described.verifier {
+        true => Ok(signer),
+        false => Err(Error::new(
+            Kind::Corrupt,
+            "open repository",
+            "raksha.json names another signing key than the repository's: it was changed",
+        )),
+    }
+}
+
+/// Seals and opens records with the keys of the repository.
+pub(super) fn records(master: &MasterKey, id: RepositoryId, parameters: &Parameters) -> Records {
+    let sealing = Sealing::new(parameters.cipher, master.derive(Purpose::Chunks, &id));
+    Records::new(sealing, parameters.compression, master.namer(&id))
+}
+
 /// The state from the newest checkpoint, or after the first entry.
 async fn first_state(
     target: &Target,
@@ -237,6 +273,9 @@ async fn first_state(
     if let Some(state) = checkpoint::newest(&*target.objects, &described.verifier).await? {
         if state.parameters != parameters {
             return Err(other_parameters());
+        }
+        if target.home() == LogHome::Catalog {
+            reaches(target, &state).await?;
         }
         return Ok(state);
     }
@@ -249,6 +288,22 @@ async fn first_state(
         ));
     };
     State::begin(&Entry::decode(0, bytes)?, &described.verifier, parameters)
+}
+
+/// A log elsewhere may be another than the one that the checkpoint in the target was made of, or older.
+async fn reaches(target: &Target, state: &State) -> Result<()> {
+    let last = state.next.saturating_sub(1);
+    let entries = target.catalog.read(last, 1).await?;
+    let is_head = |entry: &Bytes| blake3::hash(entry).as_bytes() == state.head.as_bytes();
+    match entries.first().is_some_and(is_head) {
+        true => Ok(()),
+        false => Err(Error::new(
+            Kind::Corrupt,
+            "open repository",
+            "the catalog has not the log that the checkpoints in the target were made of: it was restored from an old backup, or is another one; `raksha rebuild` tells more",
+        )
+        .with("entry", last)),
+    }
 }
 
 /// Creates an object that must not exist.

@@ -6,8 +6,8 @@ use super::entry::{Action, Purpose};
 use super::fold::State;
 use super::log::Author;
 use super::shared::Shared;
-use super::sign::Signer;
-use crate::error::{Kind, Result};
+use super::sign::{Signer, Verifier};
+use crate::error::{Error, Kind, Result};
 use crate::id::{PointId, SessionId};
 
 /// A session that is open, or was until somebody fenced it off.
@@ -37,22 +37,26 @@ impl Session {
         let signer = Signer::from_seed(&shared.env.random()?)?;
         let by = shared.seal_text(who)?;
         let verifier = signer.verifier();
-        let (number, state) = shared
-            .append(shared.author(), |_| {
-                Ok(Action::SessionOpened {
-                    purpose,
-                    by: by.clone(),
-                    verifier,
-                    pins: pins.to_vec(),
-                })
+        let append = shared.append(shared.author(), |_| {
+            Ok(Action::SessionOpened {
+                purpose,
+                by: by.clone(),
+                verifier,
+                pins: pins.to_vec(),
             })
-            .await?;
-        let session = Self {
-            shared,
-            id: SessionId(number),
-            signer,
+        });
+        let id = match append.await {
+            Ok((number, _)) => SessionId(number),
+            Err(error) => opened_all_the_same(&shared, &verifier, error).await?,
         };
-        session.shared.follow(&state).await?;
+        let session = Self { shared, id, signer };
+        if let Err(error) = session.shared.refresh().await {
+            // Nobody else knows of it, so nobody else would close it.
+            if let Err(error) = session.close().await {
+                tracing::warn!(%error, session = %session.id, "a session was not closed");
+            }
+            return Err(error);
+        }
         Ok(session)
     }
 
@@ -75,5 +79,24 @@ impl Session {
             Err(e) if e.kind() == Kind::Fenced => Ok(()),
             Err(e) => Err(e),
         }
+    }
+}
+
+/// Whether the session with this key was opened although the answer was lost: then it is ours, and would stay open if we did not take it.
+async fn opened_all_the_same(
+    shared: &Shared,
+    verifier: &Verifier,
+    error: Error,
+) -> Result<SessionId> {
+    if !matches!(error.kind(), Kind::Unavailable | Kind::Timeout) {
+        return Err(error);
+    }
+    let Ok(state) = shared.log.refresh().await else {
+        return Err(error);
+    };
+    let mut sessions = state.sessions.iter();
+    match sessions.find(|(_, session)| session.verifier == *verifier) {
+        Some((id, _)) => Ok(*id),
+        None => Err(error),
     }
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use object_store::ObjectStore;
 
-use crate::store::{ManifestCatalog, ObjectCatalog};
+use super::entry::LogHome;
+use crate::store::{ManifestCatalog, MirroredCatalog, ObjectCatalog};
 
 /// Where a repository lies: objects, and the order of commits.
 #[derive(Debug, Clone)]
@@ -13,17 +14,38 @@ pub struct Target {
     pub objects: Arc<dyn ObjectStore>,
     /// Holds the log.
     pub catalog: Arc<dyn ManifestCatalog>,
+    home: LogHome,
 }
 
 impl Target {
     /// A target that holds the log as well. Only for object stores that create objects atomically: see [`ObjectCatalog`].
     pub fn new(objects: Arc<dyn ObjectStore>) -> Self {
         let catalog = Arc::new(ObjectCatalog::new(Arc::clone(&objects)));
-        Self { objects, catalog }
+        Self::with_catalog(objects, catalog)
     }
 
-    /// A target whose log lies elsewhere.
+    /// A target that holds the log as well, reached through a catalog of one's own making.
     pub fn with_catalog(objects: Arc<dyn ObjectStore>, catalog: Arc<dyn ManifestCatalog>) -> Self {
-        Self { objects, catalog }
+        let home = LogHome::Target;
+        Self {
+            objects,
+            catalog,
+            home,
+        }
+    }
+
+    /// A target whose log lies elsewhere, in `catalog`. The target gets a copy of every entry: see [`MirroredCatalog`].
+    pub fn mirrored(objects: Arc<dyn ObjectStore>, catalog: Arc<dyn ManifestCatalog>) -> Self {
+        let catalog = MirroredCatalog::new(catalog, Arc::clone(&objects));
+        Self {
+            objects,
+            catalog: Arc::new(catalog),
+            home: LogHome::Catalog,
+        }
+    }
+
+    /// Where the log lies.
+    pub(crate) fn home(&self) -> LogHome {
+        self.home
     }
 }

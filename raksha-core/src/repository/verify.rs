@@ -9,16 +9,18 @@ use std::fmt;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use serde::Serialize;
 
 use super::checkpoint;
-use super::entry::Entry;
+use super::entry::{Entry, LogHome};
 use super::fold::State;
 use super::frame::unframe;
-use super::names::{CHECKPOINTS, KEYS, LOG, ObjectKind, PARAMETERS, StoredName, point_location};
+use super::names::{CHECKPOINTS, KEYS, LOG, ObjectKind, PARAMETERS, StoredName};
 use super::parameters::Described;
+use super::sign::Verifier;
 use super::target::Target;
+use crate::budget::Budget;
 use crate::error::{Error, Kind, Result};
 use crate::id::{ObjectHash, PointId};
 use crate::store::ObjectCatalog;
@@ -26,11 +28,17 @@ use crate::store::ObjectCatalog;
 /// Objects read at once.
 const IN_FLIGHT: usize = 4;
 
+/// What a verification without a key may hold in memory of packs, index objects and points.
+const KEYLESS_MEMORY: u64 = 64 << 20;
+
+/// Larger objects are hashed as they come, and never held as a whole.
+const WHOLE: u64 = 16 << 20;
+
 /// Log entries read at a time.
 const BATCH: usize = 256;
 
 /// What a verification found.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Verified {
     /// Objects that were read in full.
     pub objects: u64,
@@ -46,6 +54,44 @@ pub struct Verified {
     pub damage: Vec<Damage>,
     /// Objects that no version of this library made; nothing relies on them.
     pub foreign: Vec<String>,
+    /// If only a sample of the packs was read: how large it was, and what it may have missed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sampled: Option<Sampled>,
+    /// If it ended before all packs were read: where to go on, for [`VerifyOptions::after`](super::VerifyOptions::after).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<StoredName>,
+}
+
+/// A sample of the packs, drawn at random.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Sampled {
+    /// Packs that were read.
+    pub packs: u64,
+    /// Packs that there are.
+    pub of: u64,
+    /// The probability that this missed all of the damage, if one pack in a hundred is damaged (or one, if there are fewer).
+    pub missed_one_in_a_hundred: f64,
+    /// The probability that this missed it, if a single pack is damaged.
+    pub missed_single: f64,
+}
+
+impl Sampled {
+    /// A sample of `packs` out of `of`: drawn without putting back, so that the damaged packs it holds are distributed hypergeometrically.
+    pub(crate) fn new(packs: u64, of: u64) -> Self {
+        let missed = |damaged: u64| -> f64 {
+            let factors = (0..damaged.min(of)).map(|n| {
+                let (left, all) = ((of - packs).saturating_sub(n), of - n);
+                left as f64 / all as f64
+            });
+            factors.product()
+        };
+        Self {
+            packs,
+            of,
+            missed_one_in_a_hundred: missed(of.div_ceil(100)),
+            missed_single: missed(1),
+        }
+    }
 }
 
 impl Verified {
@@ -75,6 +121,9 @@ pub struct Hurt {
     /// The disk, if the point could be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk: Option<String>,
+    /// The servers that have the disk, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<String>,
     /// The first byte that cannot be restored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
@@ -85,6 +134,9 @@ impl fmt::Display for Damage {
         write!(f, "{}: {}", self.object, self.reason)?;
         for hurt in &self.hurts {
             write!(f, "; hurts point {}", hurt.point)?;
+            for server in &hurt.servers {
+                write!(f, " server {server}")?;
+            }
             if let Some(disk) = &hurt.disk {
                 write!(f, " {disk}")?;
             }
@@ -101,11 +153,20 @@ impl fmt::Display for Damage {
 /// # Errors
 /// Only what keeps the verification from going on: no repository there, or a target that fails. Damage is reported, not returned as an error.
 pub async fn verify_keyless(target: &Target) -> Result<Verified> {
+    verify_within(target, &Budget::new(KEYLESS_MEMORY), &ObjectKind::ALL).await
+}
+
+/// The same, with what is read under `budget`, and of packs, index objects and points only those `kinds` read.
+pub(crate) async fn verify_within(
+    target: &Target,
+    budget: &Budget,
+    kinds: &[ObjectKind],
+) -> Result<Verified> {
     let mut found = Verified::default();
     let Some(described) = read_parameters(target, &mut found).await? else {
         return Ok(found);
     };
-    let state = follow_log(target, &described, &mut found).await?;
+    let mut state = follow_log(target, &described, &mut found).await?;
     check_framed(target, KEYS, &mut found, |_, bytes| {
         unframe(bytes, "key slot").map(drop)
     })
@@ -117,7 +178,8 @@ pub async fn verify_keyless(target: &Target) -> Result<Verified> {
         checkpoint::decode(bytes, number, &described.1.verifier).map(drop)
     })
     .await?;
-    check_stored(target, state.as_ref(), &mut found).await?;
+    let verifier = &described.1.verifier;
+    check_stored(target, verifier, &mut state, (budget, kinds), &mut found).await?;
     Ok(found)
 }
 
@@ -170,6 +232,9 @@ async fn follow_log(
         if entries.is_empty() {
             break;
         }
+        if target.home() == LogHome::Catalog {
+            compare_copies(target, next, &entries, found).await?;
+        }
         for (number, bytes) in (next..).zip(entries) {
             found.count(&bytes);
             let folded = Entry::decode(number, &bytes).and_then(|signed| match &mut state {
@@ -195,6 +260,43 @@ async fn follow_log(
         return Ok(None);
     }
     Ok(state)
+}
+
+/// Where the log lies elsewhere, the target must have a copy of each entry.
+async fn compare_copies(
+    target: &Target,
+    first: u64,
+    entries: &[Bytes],
+    found: &mut Verified,
+) -> Result<()> {
+    let copies = (first..)
+        .zip(entries.iter().cloned())
+        .map(|(number, entry)| async move {
+            let location = log_location(number);
+            let copy = get(&*target.objects, &location).await;
+            (location, copy, entry)
+        });
+    let mut copies = stream::iter(copies).buffered(IN_FLIGHT);
+    while let Some((location, copy, entry)) = copies.next().await {
+        let wrong = match copy {
+            Ok(copy) => {
+                found.count(&copy);
+                (copy != entry).then(|| {
+                    Error::new(
+                        Kind::Corrupt,
+                        "verify",
+                        "the copy of the log entry is not what the catalog has",
+                    )
+                })
+            }
+            Err(e) if e.kind() == Kind::NotFound => Some(e),
+            Err(e) => return Err(e),
+        };
+        if let Some(error) = wrong {
+            found.damage(&location, &error);
+        }
+    }
+    Ok(())
 }
 
 /// How many entries the log has at least, as the names of later entries and of checkpoints tell. What its end lost that nothing else tells of
@@ -233,75 +335,184 @@ async fn check_framed(
 }
 
 /// Checks every pack, index object and point against its name, and whether all that is live is there.
-async fn check_stored(target: &Target, state: Option<&State>, found: &mut Verified) -> Result<()> {
-    let mut live = state.map(live_objects).unwrap_or_default();
+async fn check_stored(
+    target: &Target,
+    verifier: &Verifier,
+    state: &mut Option<State>,
+    (budget, kinds): (&Budget, &[ObjectKind]),
+    found: &mut Verified,
+) -> Result<()> {
+    let objects = &*target.objects;
+    let mut live = state.as_ref().map(live_objects).unwrap_or_default();
     for kind in ObjectKind::ALL {
-        let listed = list(&*target.objects, kind.prefix()).await?;
-        let mut reads = stream::iter(listed)
-            .map(|location| async move {
-                let bytes = get(&*target.objects, &location).await;
-                (location, bytes)
+        let listed = list_all(objects, kind.prefix()).await?;
+        if !kinds.contains(&kind) {
+            for meta in listed {
+                match StoredName::parse(&meta.location) {
+                    Some(_) => drop(live.remove(&meta.location)),
+                    None => found.foreign.push(meta.location.to_string()),
+                }
+            }
+            continue;
+        }
+        let mut hashes = stream::iter(listed)
+            .map(|meta| async move {
+                let hash = hash_of(objects, &meta, budget).await;
+                (meta.location, hash)
             })
             .buffered(IN_FLIGHT);
-        while let Some((location, bytes)) = reads.next().await {
+        while let Some((location, hash)) = hashes.next().await {
             let Some((_, name)) = StoredName::parse(&location) else {
                 found.foreign.push(location.to_string());
                 continue;
             };
-            let bytes = match bytes {
-                Ok(bytes) => bytes,
+            let (hash, bytes) = match hash {
+                Ok(hash) => hash,
                 // Deleted since it was listed; if it was live, it is missing, and reported below.
                 Err(e) if e.kind() == Kind::NotFound => continue,
                 Err(e) => return Err(e),
             };
-            found.count(&bytes);
             live.remove(&location);
-            if StoredName::of(name.session, &bytes) != name {
-                let damaged = Error::new(
-                    Kind::Corrupt,
-                    "verify",
-                    "its bytes are not those that its name says",
-                );
-                found.damage(&location, &damaged);
-            }
+            found.named(&location, &name, hash, bytes);
         }
     }
-    for (location, kind) in live {
-        // Another process may have retired it since the log was folded.
-        match target.objects.head(&location).await {
-            Ok(_) => {}
-            Err(object_store::Error::NotFound { .. }) => {
-                let missing =
-                    Error::new(Kind::NotFound, "verify", format!("the {kind} is missing"));
-                found.damage(&location, &missing);
-            }
-            Err(e) => return Err(Error::object("verify", &location, e)),
+    // Whatever was not listed: lists may be late, or it is gone.
+    let mut missing = Vec::new();
+    for (location, (kind, name)) in live {
+        let read = async {
+            let head = objects.head(&location).await;
+            let meta = head.map_err(|e| Error::object("verify", &location, e))?;
+            hash_of(objects, &meta, budget).await
+        };
+        match read.await {
+            Ok((hash, bytes)) => found.named(&location, &name, hash, bytes),
+            Err(e) if e.kind() == Kind::NotFound => missing.push((location, kind, name)),
+            Err(e) => return Err(e),
+        }
+    }
+    let Some(state) = state.as_mut().filter(|_| !missing.is_empty()) else {
+        return Ok(());
+    };
+    // Others may have retired, merged or forgotten it, and deleted it, since the log was folded.
+    if let Err(error) = catch_up(target, verifier, state).await {
+        match error.kind() {
+            Kind::Corrupt | Kind::NotFound => found.damage(&log_location(state.next), &error),
+            _ => return Err(error),
+        }
+    }
+    let live = live_objects(state);
+    for (location, kind, _) in missing {
+        if live.contains_key(&location) {
+            let error = Error::new(Kind::NotFound, "verify", format!("the {kind} is missing"));
+            found.damage(&location, &error);
         }
     }
     Ok(())
 }
 
+/// Folds what was appended since.
+async fn catch_up(target: &Target, verifier: &Verifier, state: &mut State) -> Result<()> {
+    loop {
+        let entries = target.catalog.read(state.next, BATCH).await?;
+        if entries.is_empty() {
+            return Ok(());
+        }
+        for bytes in entries {
+            state.fold(&Entry::decode(state.next, &bytes)?, verifier)?;
+        }
+    }
+}
+
+/// The BLAKE3 of an object and its length. What is held of it meanwhile is under `budget`.
+async fn hash_of(
+    objects: &dyn ObjectStore,
+    meta: &ObjectMeta,
+    budget: &Budget,
+) -> Result<(ObjectHash, u64)> {
+    let location = &meta.location;
+    let mut hasher = blake3::Hasher::new();
+    let mut length = 0;
+    if meta.size <= WHOLE {
+        let _permit = budget.take(meta.size).await;
+        let bytes = get(objects, location).await?;
+        hasher.update(&bytes);
+        length = bytes.len() as u64;
+    } else {
+        let failed = |e| Error::object("read", location, e);
+        let mut body = objects.get(location).await.map_err(failed)?.into_stream();
+        while let Some(piece) = body.try_next().await.map_err(failed)? {
+            hasher.update(&piece);
+            length += piece.len() as u64;
+        }
+    }
+    Ok((
+        ObjectHash::from_bytes(*hasher.finalize().as_bytes()),
+        length,
+    ))
+}
+
+pub(crate) fn misnamed() -> Error {
+    Error::new(
+        Kind::Corrupt,
+        "verify",
+        "its bytes are not those that its name says",
+    )
+}
+
+/// Checks a single object by itself, without any key: a pack, an index object or a point against its name, anything else against the hash that it
+/// ends with. Whether it belongs where it is, and whether others are missing, [`verify_keyless`] tells.
+///
+/// # Errors
+/// [`Kind::Corrupt`] if it is not what it was, [`Kind::Invalid`] if there is no such object in a repository.
+pub fn verify_object(location: &Path, bytes: &[u8]) -> Result<()> {
+    if let Some((_, name)) = StoredName::parse(location) {
+        return match StoredName::of(name.session, bytes) == name {
+            true => Ok(()),
+            false => Err(misnamed().with("object", location)),
+        };
+    }
+    let framed = [KEYS, LOG, CHECKPOINTS];
+    let mut parts = location.as_ref().splitn(2, '/');
+    let known = match (parts.next(), parts.next()) {
+        (Some(PARAMETERS), None) => true,
+        (Some(prefix), Some(_)) => framed.contains(&prefix),
+        _ => false,
+    };
+    if !known {
+        let why = "a repository has no object of this name";
+        return Err(Error::new(Kind::Invalid, "verify", why).with("object", location));
+    }
+    unframe(bytes, "object")
+        .map(drop)
+        .map_err(|e| e.with("object", location))
+}
+
 /// Where the objects are that the log says are live.
-fn live_objects(state: &State) -> BTreeMap<Path, ObjectKind> {
-    let packs = state
-        .packs
-        .keys()
-        .map(|n| (n.location(ObjectKind::Pack), ObjectKind::Pack));
-    let indexes = state
-        .indexes
-        .keys()
-        .map(|n| (n.location(ObjectKind::Index), ObjectKind::Index));
-    let points = state
-        .points
-        .iter()
-        .map(|(id, p)| (point_location(p.session, id), ObjectKind::Point));
-    packs.chain(indexes).chain(points).collect()
+fn live_objects(state: &State) -> BTreeMap<Path, (ObjectKind, StoredName)> {
+    let packs = state.packs.keys().map(|n| (ObjectKind::Pack, *n));
+    let indexes = state.indexes.keys().map(|n| (ObjectKind::Index, *n));
+    let points = state.points.iter().map(|(id, point)| {
+        let hash = ObjectHash::from_bytes(*id.as_bytes());
+        (ObjectKind::Point, StoredName::new(point.session, hash))
+    });
+    let all = packs.chain(indexes).chain(points);
+    all.map(|(kind, name)| (name.location(kind), (kind, name)))
+        .collect()
 }
 
 impl Verified {
     pub(crate) fn count(&mut self, bytes: &Bytes) {
         self.objects += 1;
         self.bytes += bytes.len() as u64;
+    }
+
+    /// An object of this name was read and has this hash.
+    fn named(&mut self, location: &Path, name: &StoredName, hash: ObjectHash, bytes: u64) {
+        self.objects += 1;
+        self.bytes += bytes;
+        if hash != name.hash {
+            self.damage(location, &misnamed());
+        }
     }
 
     pub(crate) fn damage(&mut self, object: &Path, reason: &Error) {
@@ -324,13 +535,15 @@ pub(crate) async fn get(objects: &dyn ObjectStore, location: &Path) -> Result<By
 }
 
 pub(crate) async fn list(objects: &dyn ObjectStore, prefix: &str) -> Result<Vec<Path>> {
+    let listed = list_all(objects, prefix).await?.into_iter();
+    Ok(listed.map(|meta| meta.location).collect())
+}
+
+/// What lies under `prefix`, in the order of names.
+pub(crate) async fn list_all(objects: &dyn ObjectStore, prefix: &str) -> Result<Vec<ObjectMeta>> {
     let prefix = Path::from(prefix);
-    let mut locations: Vec<Path> = objects
-        .list(Some(&prefix))
-        .map_ok(|meta| meta.location)
-        .try_collect()
-        .await
-        .map_err(|e| Error::object("list", &prefix, e))?;
-    locations.sort();
-    Ok(locations)
+    let listed = objects.list(Some(&prefix)).try_collect().await;
+    let mut listed: Vec<ObjectMeta> = listed.map_err(|e| Error::object("list", &prefix, e))?;
+    listed.sort_by(|a, b| a.location.cmp(&b.location));
+    Ok(listed)
 }

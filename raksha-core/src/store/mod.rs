@@ -1,11 +1,13 @@
 //! What a target holds, as traits: chunks, the order of commits, and (beside them) jobs.
 //!
 //! The [repository](crate::repository) implements [`ChunkStore`] over any `object_store::ObjectStore`, and
-//! [`ObjectCatalog`] is a [`ManifestCatalog`] over any that creates objects atomically.
+//! [`ObjectCatalog`] is a [`ManifestCatalog`] over any that creates objects atomically. Where the log lies elsewhere,
+//! [`MirroredCatalog`] keeps a copy of it beside the chunks.
 
 mod catalog;
 mod chunks;
 mod jobs;
+mod mirrored_catalog;
 mod object_catalog;
 mod restores;
 
@@ -14,5 +16,7 @@ pub use chunks::{Chunk, ChunkNamer, ChunkSource, ChunkStore, Role, Stored};
 pub use jobs::{
     BackupJob, BackupRun, DiskProgress, IfNotReached, JobStore, RunCounts, RunOutcome, RunState,
 };
+pub(crate) use mirrored_catalog::Mirror;
+pub use mirrored_catalog::MirroredCatalog;
 pub use object_catalog::ObjectCatalog;
 pub use restores::{RestoreOutcome, RestoreRun, RestoreState};

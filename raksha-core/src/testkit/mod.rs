@@ -1,13 +1,17 @@
-//! For tests of those who implement the traits: a chunk store in memory, stores that misbehave on demand, a simulated clock,
-//! and conformance suites.
+//! For tests of those who implement the traits: chunks and jobs in memory, conformance suites, and a clock and randomness that a seed
+//! repeats. (Targets that misbehave on demand are in the testkit of `raksha-targets`.)
 
+mod catalog;
 pub mod cloud;
 mod job_store;
 mod memory_chunks;
 mod memory_jobs;
+mod outside;
 mod seeded;
 
+pub use catalog::check_catalog;
 pub use job_store::check_job_store;
 pub use memory_chunks::MemoryChunks;
 pub use memory_jobs::MemoryJobs;
+pub use outside::{SeededEntropy, SetClock};
 pub use seeded::Seeded;

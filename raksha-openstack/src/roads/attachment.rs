@@ -63,14 +63,18 @@ impl Roads {
 
 /// What a connection is made of: this API puts the kind among it, the older one beside it.
 fn connection(attachment: &Value) -> Value {
-    let info = attachment.get("connection_info").cloned();
-    let mut info = info.unwrap_or_default();
+    let mut info = attachment
+        .get("connection_info")
+        .cloned()
+        .unwrap_or_default();
     let kind = text(&info, "driver_volume_type").to_owned();
-    if let Some(Value::Object(data)) = info.get_mut("data").map(Value::take) {
-        info = Value::Object(data);
-        info["driver_volume_type"] = kind.into();
+    match info.get_mut("data").map(Value::take) {
+        Some(Value::Object(mut data)) => {
+            data.insert("driver_volume_type".to_owned(), kind.into());
+            Value::Object(data)
+        }
+        _ => info,
     }
-    info
 }
 
 #[cfg(test)]

@@ -19,8 +19,9 @@ pub(crate) mod rbd;
 pub(crate) mod scratch;
 mod temporaries;
 
-use raksha_core::cloud::{DiskReader, Recorder, Temporary};
+use raksha_core::cloud::{DiskReader, DiskWriter, Recorder, Temporary};
 use raksha_core::env::Env;
+use raksha_core::id::VolumeId;
 use raksha_core::{Error, Kind, Result, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -248,6 +249,30 @@ impl Roads {
         rbd.read(place, &snapshot).await
     }
 
+    /// Opens a volume of `size` bytes that no server uses for writing; if it is `blank`, it is known to read as zeroes.
+    ///
+    /// # Errors
+    /// [`Kind::Unsupported`] if no road leads there, saying why.
+    pub(crate) async fn writer(
+        &self,
+        volume: &VolumeId,
+        size: u64,
+        blank: bool,
+    ) -> Result<Box<dyn DiskWriter>> {
+        let closed = |why: &str| {
+            let message = format!("the volume cannot be written where it lies: {why}");
+            let error = Error::new(Kind::Unsupported, "open volume for writing", message);
+            Err(error.with("volume", volume))
+        };
+        let Some(rbd) = self.rbd() else {
+            return closed("no access to a Ceph cluster is configured, or the road is not allowed");
+        };
+        match rbd.find(&volume_image(volume.as_str())).await? {
+            Some(place) => Ok(Box::new(rbd.write(&place, size, blank).await?)),
+            None => closed("no pool that may be looked into has it"),
+        }
+    }
+
     /// Removes what was made to read a disk and is needed no longer, and says so to the recorder.
     async fn give_back(&self, temporaries: &[Temporary], recorder: &dyn Recorder) -> Result<()> {
         for temporary in temporaries.iter().rev() {
@@ -269,6 +294,8 @@ impl Roads {
         recorder
             .record(&planned(RBD_SNAPSHOT, marker.to_owned(), detail))
             .await?;
+        // An attempt before this one may have made it, at another instant.
+        rbd.remove_snapshot(place, marker).await?;
         let made = rbd.make_snapshot(place, marker).await?;
         Ok(Held::RbdSnapshot {
             place: place.clone(),

@@ -36,19 +36,18 @@ impl Taker<'_> {
         // The image is of no more use, nor are snapshots of volumes that were not asked for. Those that were have another name now.
         let released = async {
             self.roads.releaser().release(&temporary).await?;
-            self.recorder.released(&temporary.marker).await
+            // If Nova did not answer, it may still be at work: whoever cleans up in the end looks once more.
+            let answered = temporary.id.is_some() || !matches!(&taken, Err(e) if may_come(e));
+            match answered {
+                true => self.recorder.released(&temporary.marker).await,
+                false => Ok(()),
+            }
         };
-        match (taken, released.await) {
-            (taken, Ok(())) => taken,
-            (Err(error), Err(second)) => {
-                tracing::warn!(error = %second, "left for later");
-                Err(error)
-            }
-            (Ok(group), Err(second)) => {
-                tracing::warn!(error = %second, "the image without bytes is left for later");
-                Ok(group)
-            }
+        let released = released.await;
+        if let Err(error) = released {
+            tracing::warn!(%error, "the image without bytes is left for later");
         }
+        taken
     }
 
     async fn freeze(
@@ -125,6 +124,11 @@ impl Taker<'_> {
         }
         self.taken_volume(wanted, volume.as_str(), snapshot, temporary)
     }
+}
+
+/// Whether what was asked for may come about in spite of the error.
+fn may_come(error: &Error) -> bool {
+    matches!(error.kind(), Kind::Unavailable | Kind::Timeout)
 }
 
 /// The snapshots that an image of a server names.

@@ -67,6 +67,11 @@ impl Snapshots {
         }
     }
 
+    /// The roads to the bytes of disks.
+    pub(crate) fn roads(&self) -> &Roads {
+        &self.roads
+    }
+
     /// What could be reached now for these servers.
     pub(crate) async fn capabilities(&self, graph: &ResourceGraph) -> Result<SnapshotCapabilities> {
         let disks: Vec<DiskId> = graph.disks()?.into_iter().map(|(disk, _)| disk).collect();
@@ -198,8 +203,10 @@ impl Snapshots {
         let snapshot = rbd.snapshot(place, &name).await?;
         let identity = rbd.identity(place, &snapshot, taken.at).await?;
         let mut temporary = taken.temporary.clone();
-        temporary.detail["rbd_snapshot"] = json!(name);
-        temporary.detail["created"] = json!(taken.at);
+        if let Some(detail) = temporary.detail.as_object_mut() {
+            detail.insert("rbd_snapshot".to_owned(), json!(name));
+            detail.insert("created".to_owned(), json!(taken.at));
+        }
         recorder.record(&temporary).await?;
         Ok(Anchor {
             id,

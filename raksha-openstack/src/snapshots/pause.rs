@@ -44,8 +44,9 @@ impl Pause {
         env: &Env,
         deadline: Duration,
     ) -> Result<Self> {
-        let mut detail = json!({ "server": server, "asked": env.now() });
-        let mut temporary = planned(PAUSE, marker.to_owned(), detail.clone());
+        let asked = env.now();
+        let detail = json!({ "server": server, "asked": asked });
+        let mut temporary = planned(PAUSE, marker.to_owned(), detail);
         recorder.record(&temporary).await?;
         let pause = Self {
             client: client.clone(),
@@ -55,8 +56,8 @@ impl Pause {
         };
         let stopped = async {
             let answer = act(client, server, "pause", STOP).await?;
-            detail["request"] = json!(answer.request_id);
-            temporary.detail = detail;
+            let request = answer.request_id;
+            temporary.detail = json!({ "server": server, "asked": asked, "request": request });
             recorder.record(&temporary).await?;
             let what = format!("server {server} to be paused");
             let look = || async {
@@ -147,8 +148,7 @@ async fn act(
     action: &str,
     operation: &'static str,
 ) -> Result<Answer> {
-    let mut body = json!({});
-    body[action] = json!(null);
+    let body = json!({ action: null });
     let request = Request::post(format!("servers/{server}/action"), body).operation(operation);
     client.send(Service::Compute, request).await
 }

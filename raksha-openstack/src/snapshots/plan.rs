@@ -58,6 +58,8 @@ pub(super) struct Facts {
     pub(super) still: bool,
     pub(super) boots_from_volume: bool,
     /// How many disks are wanted.
+    pub(super) wanted: usize,
+    /// How many disks it has.
     pub(super) disks: usize,
     pub(super) agent: Agent,
     pub(super) may_pause: bool,
@@ -89,7 +91,7 @@ pub(super) fn plans(facts: &Facts, demanded: Consistency) -> Vec<Plan> {
     if frozen && facts.agent == Agent::Required {
         plans.push(plan(Means::Frozen, Consistency::FileSystem));
     }
-    if together && facts.may_pause && facts.disks > 1 {
+    if together && facts.may_pause && facts.wanted > 1 {
         plans.push(plan(Means::Paused, Consistency::CrashAcrossDisks));
     }
     if frozen && facts.agent == Agent::Asked {
@@ -109,6 +111,7 @@ mod tests {
         running: true,
         still: false,
         boots_from_volume: true,
+        wanted: 3,
         disks: 3,
         agent: Agent::None,
         may_pause: false,
@@ -160,7 +163,11 @@ mod tests {
             (M::Paused, C::CrashAcrossDisks)
         );
         // One disk is of one instant by itself.
-        let facts = Facts { disks: 1, ..facts };
+        let facts = Facts {
+            disks: 1,
+            wanted: 1,
+            ..facts
+        };
         assert_eq!(
             of(facts, C::FileSystem)[0],
             (M::Frozen, C::CrashAcrossDisks)

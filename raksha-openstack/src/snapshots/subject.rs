@@ -163,7 +163,8 @@ impl Subject<'_> {
             still: now.is_some_and(Now::is_still),
             boots_from_volume: now.is_some_and(|now| now.boots_from_volume)
                 && !self.disks.iter().any(local),
-            disks: self.disks.len(),
+            wanted: self.disks.len(),
+            disks: self.server.map_or(1, |server| server.attachments.len()),
             agent: self.agent,
             may_pause: pause,
         };

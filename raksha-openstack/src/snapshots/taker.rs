@@ -74,6 +74,7 @@ impl<'a> Taker<'a> {
                 }
                 Err(error) if plans.peek().is_some() && is_refusal(&error) => {
                     tracing::warn!(%error, means = ?plan.means, "the cloud refuses, less is tried");
+                    self.undo(subject).await?;
                     refused.push(format!("{:?} was refused: {error}", plan.means).to_lowercase());
                 }
                 Err(error) => return Err(error),
@@ -82,11 +83,24 @@ impl<'a> Taker<'a> {
         Err(Error::new(Kind::Internal, TAKE, "there was no plan"))
     }
 
+    /// Removes what an attempt that was refused has made, by its names: the next attempt uses them again.
+    async fn undo(&self, subject: &Subject<'_>) -> Result<()> {
+        let each = subject.disks.iter().map(|wanted| async move {
+            let kind = match wanted.disk {
+                DiskId::Volume(_) => VOLUME_SNAPSHOT,
+                _ => IMAGE,
+            };
+            let made = planned(kind, wanted.marker.clone(), serde_json::Value::Null);
+            self.roads.releaser().release(&made).await
+        });
+        all(each).await.map(drop)
+    }
+
     async fn one_by_one(&self, subject: &Subject<'_>, plan: Plan) -> Result<Group> {
         let begin = self.env().now();
         let disks = self.disks(subject).await?;
         let means = match disks.len() {
-            1 => "one snapshot of the server's only disk",
+            1 => "one snapshot",
             _ => "snapshots of each disk, begun together",
         };
         Ok(self.group(subject, disks, plan.level, means, None, begin))
@@ -117,11 +131,7 @@ impl<'a> Taker<'a> {
         let (level, means) = match alone {
             true => (plan.level, "the server did not run; snapshots of each disk"),
             false => (
-                if disks.len() == 1 {
-                    plan.level
-                } else {
-                    Consistency::Crash
-                },
+                Consistency::Crash,
                 "snapshots of each disk, begun together; the server did not run at first, but something was done to it meanwhile",
             ),
         };

@@ -54,13 +54,37 @@ impl Rate {
     /// Takes `tokens` and waits until they may be used; says how long that was.
     ///
     /// # Cancellation
-    /// A dropped wait has taken its tokens all the same.
+    /// A dropped wait gives its tokens back: whoever comes after it does not wait for bytes that never travel.
     pub(super) async fn take(&self, tokens: u64) -> Duration {
         let wait = self.reserve(tokens);
         if !wait.is_zero() {
+            let mut taken = Taken {
+                rate: self,
+                tokens: Some(tokens),
+            };
             tokio::time::sleep(wait).await;
+            taken.tokens = None;
         }
         wait
+    }
+
+    fn give_back(&self, tokens: u64) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.tokens = (state.tokens + tokens as f64).min(self.burst);
+    }
+}
+
+/// Tokens that were taken and may not be used yet.
+struct Taken<'a> {
+    rate: &'a Rate,
+    tokens: Option<u64>,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if let Some(tokens) = self.tokens.take() {
+            self.rate.give_back(tokens);
+        }
     }
 }
 
@@ -87,5 +111,16 @@ mod tests {
             "idle time fills the bucket"
         );
         assert!(!rate.reserve(1).is_zero(), "but no further than the burst");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gives_up_waiting_owes_nothing() {
+        let rate = Rate::new(100.0, 100.0);
+        rate.take(100).await;
+        let large = tokio::time::timeout(Duration::from_secs(1), rate.take(1_000_000));
+        assert!(large.await.is_err(), "it takes hours");
+        let begun = Instant::now();
+        rate.take(1).await;
+        assert!(begun.elapsed() < Duration::from_secs(1));
     }
 }

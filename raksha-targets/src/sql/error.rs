@@ -1,31 +1,25 @@
 //! What an error of the database means to a caller.
 
 use raksha_core::{Error, Kind};
-use sqlx::migrate::MigrateError;
 
 /// An error of the database in `operation`.
 pub(super) fn sql_error(operation: &'static str, source: sqlx::Error) -> Error {
     let (kind, message) = match &source {
         sqlx::Error::PoolTimedOut => (Kind::Timeout, "the database did not answer in time"),
-        sqlx::Error::Database(e) => match e.code().as_deref().and_then(|c| c.parse::<u32>().ok()) {
-            // The low byte of SQLite's extended result codes: https://sqlite.org/rescode.html
-            Some(code) => match code & 0xff {
-                5 | 6 => (
-                    Kind::Unavailable,
-                    "another process holds the database locked; try again",
-                ),
-                8 => (Kind::Denied, "the database cannot be written"),
-                11 | 26 => (Kind::Corrupt, "the file is not a database, or is damaged"),
-                13 => (Kind::Full, "the disk that holds the database is full"),
-                14 => (
-                    Kind::NotFound,
-                    "the database cannot be opened: check that its directory exists and may be written",
-                ),
-                _ => (Kind::Unavailable, "the database failed"),
-            },
+        sqlx::Error::Database(e) => match database_code(&**e) {
+            Some(Code::Sqlite(code)) => sqlite(code),
+            Some(Code::State(state)) => state_of(state),
             None => (Kind::Unavailable, "the database failed"),
         },
+        sqlx::Error::Io(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            (Kind::NotFound, "there is no such file or socket")
+        }
         sqlx::Error::Io(_) => (Kind::Unavailable, "the database cannot be reached"),
+        sqlx::Error::Tls(_) => (
+            Kind::Unauthenticated,
+            "no trusted connection can be made: check sslmode and sslrootcert",
+        ),
+        sqlx::Error::Configuration(_) => (Kind::Invalid, "these settings do not fit together"),
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
             (Kind::Corrupt, "a record is not what it must be")
         }
@@ -34,27 +28,95 @@ pub(super) fn sql_error(operation: &'static str, source: sqlx::Error) -> Error {
     Error::new(kind, operation, message).caused_by(source)
 }
 
-/// An error in bringing the tables up to date.
-pub(super) fn migrate_error(source: MigrateError) -> Error {
-    let operation = "open job database";
-    match source {
-        MigrateError::VersionMissing(version) | MigrateError::VersionTooNew(version, _) => {
-            Error::new(
-                Kind::Unsupported,
-                operation,
-                "a newer version of this library wrote the database; use that one",
-            )
-            .with("schema version", version)
+/// How a database says what is wrong.
+enum Code<'a> {
+    Sqlite(u32),
+    /// SQLSTATE.
+    State(&'a str),
+}
+
+fn database_code<'a>(error: &'a (dyn sqlx::error::DatabaseError + 'static)) -> Option<Code<'a>> {
+    #[cfg(feature = "postgres")]
+    if let Some(error) = error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {
+        return Some(Code::State(error.code()));
+    }
+    let code = error.code()?.parse().ok()?;
+    Some(Code::Sqlite(code))
+}
+
+/// The low byte of SQLite's extended result codes: https://sqlite.org/rescode.html
+fn sqlite(code: u32) -> (Kind, &'static str) {
+    match code & 0xff {
+        5 | 6 => (
+            Kind::Unavailable,
+            "another process holds the database locked; try again",
+        ),
+        8 => (Kind::Denied, "the database cannot be written"),
+        11 | 26 => (Kind::Corrupt, "the file is not a database, or is damaged"),
+        13 => (Kind::Full, "the disk that holds the database is full"),
+        14 => (
+            Kind::NotFound,
+            "the database cannot be opened: check that its directory exists and may be written",
+        ),
+        _ => (Kind::Unavailable, "the database failed"),
+    }
+}
+
+/// SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html
+fn state_of(state: &str) -> (Kind, &'static str) {
+    match state {
+        "40001" | "40P01" => (
+            Kind::Unavailable,
+            "other transactions got in the way again and again; try again",
+        ),
+        "57014" => (Kind::Timeout, "the database did not answer in time"),
+        "57P01" | "57P02" | "57P03" | "57P05" => {
+            (Kind::Unavailable, "the database is stopping or starting")
         }
-        MigrateError::VersionMismatch(version) | MigrateError::Dirty(version) => Error::new(
-            Kind::Corrupt,
-            operation,
-            "the tables are not as this library made them",
-        )
-        .with("schema version", version),
-        MigrateError::Execute(e) | MigrateError::ExecuteMigration(e, _) => sql_error(operation, e),
-        other => {
-            Error::new(Kind::Unavailable, operation, "the tables cannot be made").caused_by(other)
+        "53300" => (Kind::Unavailable, "the database has no connection left"),
+        "53100" | "53200" | "54000" => (Kind::Full, "the database has no room left"),
+        "3D000" | "3F000" => (
+            Kind::NotFound,
+            "there is no such database or schema: have it made",
+        ),
+        "42P01" => (
+            Kind::NotFound,
+            "the tables are not there: another schema, or another database?",
+        ),
+        "28000" | "28P01" => (
+            Kind::Unauthenticated,
+            "the database does not accept user and password; the password comes from PGPASSWORD, PGPASSFILE or ~/.pgpass",
+        ),
+        "42501" => (Kind::Denied, "the database does not allow this to the user"),
+        "25006" => (
+            Kind::Denied,
+            "the database takes no changes: it is a standby, or set to read only",
+        ),
+        "22021" => (
+            Kind::Invalid,
+            "a text has characters that the database cannot hold",
+        ),
+        _ => (Kind::Unavailable, "the database failed"),
+    }
+}
+
+/// Whether the database gave a transaction up because of another one. Then it had no effect.
+pub(super) fn in_the_way(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(e) => {
+            matches!(database_code(&**e), Some(Code::State("40001" | "40P01")))
         }
+        _ => false,
+    }
+}
+
+/// Whether another process holds a SQLite file.
+#[cfg(feature = "sqlite")]
+pub(super) fn is_busy(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(e) => {
+            matches!(database_code(&**e), Some(Code::Sqlite(code)) if matches!(code & 0xff, 5 | 6))
+        }
+        _ => false,
     }
 }

@@ -2,7 +2,11 @@
 
 pub mod conformance;
 mod faulty;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod random;
 
 pub use faulty::{Faults, Faulty};
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresSchema;
 pub use random::Random;

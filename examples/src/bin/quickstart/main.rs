@@ -18,7 +18,7 @@ use raksha_core::env::Env;
 use raksha_core::id::{JobId, ProjectId, RunId};
 use raksha_core::local::LocalCloud;
 use raksha_core::protect::{Cloud, NewJob, Raksha, RestoreOptions, RunReport};
-use raksha_core::repository::{EngineOptions, Parameters, Repository, Secret, Target};
+use raksha_core::repository::{EngineOptions, Parameters, Repository, Secret};
 use raksha_core::store::JobStore;
 use raksha_core::{Error, Kind, Result};
 use raksha_targets::{OpenOptions, SqlJobs};
@@ -60,7 +60,7 @@ async fn story(scratch: &Path) -> Result<()> {
     )
     .await?;
     let repository = Repository::create(
-        Target::with_catalog(Arc::clone(&opened.objects), opened.log()?),
+        opened.repository()?,
         Parameters::default(),
         &Secret::passphrase("correct horse battery staple"),
         EngineOptions::default(),

@@ -24,16 +24,20 @@ pub struct Common {
     /// Where backups are kept: a directory, file:///directory, memory: ...
     #[arg(long, global = true, env = "RAKSHA_TARGET", value_name = "URL")]
     pub target: Option<String>,
-    /// The cloud whose servers are protected: local:DIRECTORY
+    /// The cloud whose servers are protected: local:DIRECTORY, or openstack:NAME with a name from clouds.yaml (openstack: alone reads the OS_*
+    /// variables). An operator adds a Ceph user, as in openstack:NAME?ceph_user=openstack
     #[arg(long, global = true, env = "RAKSHA_CLOUD")]
     pub cloud: Option<String>,
-    /// Where jobs and runs are kept: sqlite:FILE [default: beside a target in a directory (DIRECTORY.jobs.sqlite), else
+    /// Where the commit log is kept, if not in the target: sqlite:FILE, postgres://USER@HOST/DATABASE. The target gets a copy of it
+    #[arg(long, global = true, env = "RAKSHA_CATALOG", value_name = "URL")]
+    pub catalog: Option<String>,
+    /// Where jobs and runs are kept: sqlite:FILE, postgres://USER@HOST/DATABASE [default: beside a target in a directory (DIRECTORY.jobs.sqlite), else
     /// raksha/TARGET.jobs.sqlite in the user's data directory]
     #[arg(long, global = true, env = "RAKSHA_JOBS")]
     pub jobs: Option<String>,
-    /// Whose jobs and points
-    #[arg(long, global = true, env = "RAKSHA_PROJECT", default_value = "default")]
-    pub project: String,
+    /// Whose jobs and points [default: the project that the cloud's credentials belong to, or else `default`]
+    #[arg(long, global = true, env = "RAKSHA_PROJECT")]
+    pub project: Option<String>,
     #[command(flatten)]
     pub key: KeyOptions,
     /// The memory that work under way may use, in bytes; K, M and G are understood
@@ -85,6 +89,11 @@ pub enum Verb {
     Restore(RestoreOptions),
     /// List recovery points
     Points,
+    /// Show a recovery point: its servers, its disks, and how consistent they are
+    Point {
+        /// Its id, or the beginning of it
+        point: String,
+    },
     /// Forget recovery points; their space comes back with `collect`
     Forget {
         /// Ids, or beginnings of ids
@@ -107,6 +116,8 @@ pub enum Verb {
         #[arg(long)]
         keyless: bool,
     },
+    /// Fill the catalog of --catalog from the target, or the copy of the log in the target from the catalog
+    Rebuild(RebuildOptions),
     /// Show what the repository holds
     Stats,
     /// Show who did what when, from the commit log
@@ -141,6 +152,19 @@ pub struct InitOptions {
     /// The size of the objects that chunks are packed into: from 1M to 1G
     #[arg(long, value_parser = bytes)]
     pub pack_size: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub struct RebuildOptions {
+    /// Move a log that lies in the target itself into the catalog
+    #[arg(long)]
+    pub move_log: bool,
+    /// The repository moved from this place, or was reached by this name; nobody may use it by that any more
+    #[arg(long, value_name = "PLACE")]
+    pub moved_from: Option<String>,
+    /// The target is a copy of another one that goes its own way: give it a log of its own
+    #[arg(long, conflicts_with = "moved_from")]
+    pub copy: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -284,6 +308,12 @@ pub enum TargetVerb {
     /// Try out what a target keeps of what it promises; leaves nothing behind
     Validate {
         /// The target: a directory, file:///directory, s3://bucket/prefix ...
+        url: String,
+    },
+    /// Make the index of names of a target in RADOS anew, from its objects
+    #[cfg(feature = "rados")]
+    Reindex {
+        /// The target: rados://pool/namespace
         url: String,
     },
 }

@@ -4,17 +4,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use raksha_core::env::Env;
-use raksha_core::id::{PointId, ProjectId};
-use raksha_core::local::LocalCloud;
-use raksha_core::protect::{Cloud, Raksha};
+use raksha_core::id::{PointId, ProjectId, RepositoryId};
+use raksha_core::protect::Raksha;
 use raksha_core::repository::{EngineOptions, Parameters, Repository, Secret, Target};
 use raksha_core::store::JobStore;
 use raksha_core::{Error, Kind, ListedPoint, Result};
-use raksha_targets::{OpenOptions, SqlJobs};
+use raksha_targets::{OpenedTarget, SqlJobs};
+use tokio::sync::OnceCell;
 
 use crate::args::Common;
+use crate::catalog;
+use crate::cloud::{self, Opened};
 use crate::output::Output;
-use crate::secret;
+use crate::{secret, target};
 
 /// Races by which a target is tried before a repository is made in it. One that does not keep order is usually caught in the first five.
 const RACES: u32 = 10;
@@ -24,6 +26,8 @@ pub struct Context {
     pub common: Common,
     pub output: Output,
     pub env: Env,
+    /// The cloud of `--cloud`, once it is open.
+    opened: OnceCell<Opened>,
 }
 
 impl Context {
@@ -32,11 +36,20 @@ impl Context {
             output: Output::new(common.json),
             common,
             env: Env::system(),
+            opened: OnceCell::new(),
         }
     }
 
-    pub fn project(&self) -> ProjectId {
-        ProjectId::new(self.common.project.as_str())
+    /// The project of `--project`; without it, the one that the cloud's credentials belong to.
+    pub async fn project(&self) -> Result<ProjectId> {
+        if let Some(project) = &self.common.project {
+            return Ok(ProjectId::new(project.as_str()));
+        }
+        let of_cloud = match &self.common.cloud {
+            Some(address) if cloud::has_projects(address) => self.cloud().await?.project,
+            _ => None,
+        };
+        Ok(of_cloud.unwrap_or_else(|| ProjectId::new("default")))
     }
 
     /// The key that the command line or the environment names.
@@ -54,11 +67,25 @@ impl Context {
         target.ok_or_else(|| missing("a target", "--target", "RAKSHA_TARGET"))
     }
 
-    pub async fn target(&self, create: bool) -> Result<Target> {
-        let options = OpenOptions::default().create(create);
-        raksha_targets::open(self.address()?, &options)
+    /// The target of `--target`, with no catalog.
+    pub async fn bare_target(&self, create: bool) -> Result<OpenedTarget> {
+        let address = self.address()?;
+        let options = target::options(address, create, &self.env).await?;
+        raksha_targets::open(address, &options).await
+    }
+
+    /// The target with the repository in it.
+    pub async fn target(&self) -> Result<Target> {
+        let opened = self.bare_target(false).await?;
+        if self.common.catalog.is_none() {
+            return opened.repository();
+        }
+        let id = Repository::identify(&*opened.objects).await?;
+        let log = catalog::open(self, false)
             .await?
-            .repository()
+            .log(id, &opened.description)
+            .await?;
+        opened.with_catalog(log).repository()
     }
 
     fn engine(&self) -> Result<EngineOptions> {
@@ -74,56 +101,49 @@ impl Context {
 
     pub async fn create(&self, parameters: Parameters) -> Result<Repository> {
         let secret = self.secret()?;
-        let opened =
-            raksha_targets::open(self.address()?, &OpenOptions::default().create(true)).await?;
-        let target = opened.repository()?;
-        // What a target declares is one thing, what it does under racing writers another.
-        if !raksha_targets::creates_atomically(&opened, &Env::system(), RACES).await? {
-            return Err(Error::new(
-                Kind::Unsupported,
-                "create repository",
-                "of writers that race for a name in this target, not exactly one wins: it cannot hold the commit log; `raksha target validate` tells more",
-            )
-            .with("target", &opened.description));
-        }
-        Repository::create(target, parameters, &secret, self.engine()?).await
+        let id = RepositoryId::from_bytes(self.env.random()?);
+        let opened = self.bare_target(true).await?;
+        let target = match self.common.catalog {
+            Some(_) => {
+                let catalogs = catalog::open(self, true).await?;
+                let log = catalogs.log(id, &opened.description).await?;
+                opened.with_catalog(log).repository()?
+            }
+            None => {
+                let target = opened.repository()?;
+                orders_writers(&opened).await?;
+                target
+            }
+        };
+        Repository::create_as(id, target, parameters, &secret, self.engine()?).await
     }
 
     pub async fn open(&self) -> Result<Repository> {
         let secret = self.secret()?;
-        let target = self.target(false).await?;
+        let target = self.target().await?;
         Repository::open(target, &secret, self.engine()?).await
     }
 
-    pub async fn cloud(&self) -> Result<LocalCloud> {
+    /// The address of the cloud.
+    pub fn cloud_address(&self) -> Result<&str> {
         let cloud = self.common.cloud.as_deref();
-        self.cloud_at(cloud.ok_or_else(|| missing("a cloud", "--cloud", "RAKSHA_CLOUD"))?)
-            .await
+        cloud.ok_or_else(|| missing("a cloud", "--cloud", "RAKSHA_CLOUD"))
     }
 
-    /// The cloud at this address.
-    pub async fn cloud_at(&self, address: &str) -> Result<LocalCloud> {
-        match address.split_once(':') {
-            Some(("local", directory)) => LocalCloud::open(directory, self.env.clone()).await,
-            _ => Err(Error::new(
-                Kind::Invalid,
-                "open cloud",
-                "there is no such kind of cloud: write local:DIRECTORY",
-            )
-            .with("cloud", address)),
-        }
+    /// The cloud of `--cloud`.
+    pub async fn cloud(&self) -> Result<Opened> {
+        let opened = self
+            .opened
+            .get_or_try_init(|| async { cloud::open(self.cloud_address()?, &self.env).await });
+        opened.await.cloned()
     }
 
     pub async fn jobs(&self) -> Result<Arc<dyn JobStore>> {
-        let path = match self.common.jobs.as_deref().map(|jobs| jobs.split_once(':')) {
-            Some(Some(("sqlite", path))) => PathBuf::from(path),
-            Some(_) => {
-                return Err(Error::new(
-                    Kind::Invalid,
-                    "open job database",
-                    "there is no such kind of database: write sqlite:FILE",
-                ));
-            }
+        let path = match &self.common.jobs {
+            Some(address) => match address.strip_prefix("sqlite:") {
+                Some(path) if !path.contains('?') => PathBuf::from(path),
+                _ => return Ok(Arc::new(SqlJobs::open(address).await?)),
+            },
             None => self.default_jobs()?,
         };
         if let Some(directory) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
@@ -164,18 +184,17 @@ impl Context {
     }
 
     /// Everything together, with this cloud.
-    pub async fn raksha_in(&self, cloud: LocalCloud) -> Result<Raksha> {
+    pub async fn raksha_in(&self, opened: Opened) -> Result<Raksha> {
         let repository = self.open().await?;
         let jobs = self.jobs().await?;
-        let principal = std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned());
-        let raksha = Raksha::new(Cloud::new(cloud), repository, jobs, self.project());
-        Ok(raksha.with_principal(principal))
+        let raksha = Raksha::new(opened.cloud, repository, jobs, self.project().await?);
+        Ok(raksha.with_principal(opened.principal))
     }
 
     /// The points of the project, and those of single disks, which belong to whoever has the key.
     pub async fn points(&self, repository: &Repository) -> Result<Vec<ListedPoint>> {
         let mut points = repository.points().await?;
-        let project = self.project();
+        let project = self.project().await?;
         points.retain(|p| {
             p.summary
                 .project
@@ -201,7 +220,21 @@ impl Context {
     }
 }
 
-fn missing(what: &str, option: &str, variable: &str) -> Error {
+/// What a target declares is one thing, what it does under racing writers another.
+async fn orders_writers(opened: &OpenedTarget) -> Result<()> {
+    if raksha_targets::creates_atomically(opened, &Env::system(), RACES).await? {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Unsupported,
+        "create repository",
+        "of writers that race for a name in this target, not exactly one wins: it cannot hold the commit log; name a SQL catalog with --catalog. \
+         `raksha target validate` tells more",
+    )
+    .with("target", &opened.description))
+}
+
+pub fn missing(what: &str, option: &str, variable: &str) -> Error {
     let message = format!("{what} is needed: give {option} or set {variable}");
     Error::new(Kind::Invalid, "read the command line", message)
 }

@@ -6,6 +6,8 @@
 //! wrong usage. Ctrl-C stops what is under way and leaves nothing behind; a second one stops at once.
 
 mod args;
+mod catalog;
+mod cloud;
 mod context;
 mod disk;
 mod history;
@@ -13,6 +15,7 @@ mod interrupt;
 mod job;
 mod key;
 mod output;
+mod point;
 mod progress;
 mod repository;
 mod restore;
@@ -48,6 +51,7 @@ async fn carry_out(context: Context, verb: Verb) -> Result<()> {
         Verb::Run(verb) => run::carry_out(&context, verb).await,
         Verb::Restore(options) => restore::carry_out(&context, options).await,
         Verb::Points => repository::points(&context).await,
+        Verb::Point { point } => point::show(&context, &point).await,
         Verb::Forget { points } => repository::forget(&context, &points).await,
         Verb::Hold { point, lift } => history::hold(&context, &point, !lift).await,
         Verb::Log { from } => history::log(&context, from).await,
@@ -55,6 +59,7 @@ async fn carry_out(context: Context, verb: Verb) -> Result<()> {
         Verb::Target(verb) => target::carry_out(&context, verb).await,
         Verb::Collect(options) => repository::collect(&context, options).await,
         Verb::Verify { keyless } => repository::verify(&context, keyless).await,
+        Verb::Rebuild(options) => catalog::rebuild(&context, options).await,
         Verb::Stats => repository::stats(&context).await,
         Verb::Reap(options) => run::reap(&context, options).await,
         Verb::Key(verb) => key::carry_out(&context, verb).await,

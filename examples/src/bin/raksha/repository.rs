@@ -116,7 +116,7 @@ pub async fn collect(context: &Context, options: args::CollectOptions) -> Result
 /// Checks everything.
 pub async fn verify(context: &Context, keyless: bool) -> Result<()> {
     let found = match keyless {
-        true => verify_keyless(&context.target(false).await?).await?,
+        true => verify_keyless(&context.target().await?).await?,
         false => {
             context
                 .open()

@@ -11,7 +11,7 @@ use crate::output::{short, size, table};
 
 pub async fn carry_out(context: &Context, verb: RunVerb) -> Result<()> {
     let jobs = context.jobs().await?;
-    let project = context.project();
+    let project = context.project().await?;
     match verb {
         RunVerb::List { job } => {
             let job = match job {

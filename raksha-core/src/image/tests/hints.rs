@@ -5,8 +5,14 @@ use std::sync::atomic::Ordering;
 
 use super::oracle;
 use super::support::*;
+use crate::budget::Budget;
 use crate::cloud::ChangeHint;
+use crate::env::Env;
 use crate::format::Chunking;
+use crate::image::hint::Check;
+use crate::image::meter::Tally;
+use crate::image::ranges::Ranges;
+use crate::image::tree::Tree;
 use crate::image::{IngestOptions, Sampling, ingest};
 use crate::store::ChunkSource;
 
@@ -258,4 +264,73 @@ async fn a_cut_goes_with_the_byte_behind_it() {
         let changed = *border as u64..*border as u64 + 1;
         follows(before.clone(), after, changed, chunking).await;
     }
+}
+
+/// Chunks of 4 KiB, so that a lie about one is a known share of the disk.
+const EVEN: Chunking = Chunking::Fixed { size: 4096 };
+
+/// How many of `rounds` lies about `lied` random chunks of `chunks` are found by looking at `draws`.
+async fn found(dice: &mut Dice, rounds: u64, lied: usize, chunks: usize, draws: u32) -> u64 {
+    let mut bytes = vec![0; chunks * 4096];
+    // The last quarter is a hole.
+    let data = bytes.len() / 4 * 3;
+    dice.fill(&mut bytes[..data]);
+    let store = Watched::new();
+    let base = take_in(&MemoryDisk::new(bytes.clone()), &store, EVEN).await;
+    let (env, budget) = (Env::system(), Budget::new(1 << 20));
+    let mut found = 0;
+    for _ in 0..rounds {
+        let mut after = MemoryDisk::new(bytes.clone());
+        let mut lies = std::collections::HashSet::new();
+        while lies.len() < lied {
+            let chunk = dice.below(chunks as u64) as usize;
+            if lies.insert(chunk) {
+                after.bytes[chunk * 4096 + dice.below(4096) as usize] ^= 0x40;
+            }
+        }
+        let tally = Tally::new(Default::default());
+        let check = Check {
+            reader: &after,
+            env: &env,
+            budget: &budget,
+            tally: &tally,
+            sampling: Sampling {
+                per_mille: 0,
+                at_least: draws,
+            },
+        };
+        let mut old = Tree::open(&store, &base.root).await.unwrap();
+        let size = after.bytes.len() as u64;
+        let holds = check.holds(&mut old, &Ranges::collect([]), size).await;
+        found += u64::from(!holds.unwrap());
+    }
+    found
+}
+
+/// `1 - (1 - f)^k` within what chance allows: five standard deviations, which is passed by mistake once in a million times.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lies_are_found_at_the_promised_rate() {
+    let mut dice = Dice(77);
+    for (lied, draws, rounds) in [(1, 16, 3000), (4, 16, 2000), (2, 64, 1500), (13, 64, 400)] {
+        let chunks = 256;
+        let found = found(&mut dice, rounds, lied, chunks, draws).await as f64;
+        let share = lied as f64 / chunks as f64;
+        let promised = 1.0 - (1.0 - share).powi(draws as i32);
+        let (n, expected) = (rounds as f64, rounds as f64 * promised);
+        let chance = 5.0 * (n * promised * (1.0 - promised)).sqrt();
+        println!(
+            "{lied} of {chunks} chunks, {draws} draws: found {found} of {rounds}, promised {expected:.0} give or take {chance:.0}"
+        );
+        assert!((found - expected).abs() <= chance, "{found} of {rounds}");
+    }
+}
+
+#[test]
+fn a_disk_whose_hints_lied_is_looked_at_more_closely() {
+    let looks: Vec<_> = (0..6).map(Sampling::after_lies).collect();
+    assert_eq!(looks[0], Sampling::default());
+    for pair in looks[..4].windows(2) {
+        assert!(pair[1].per_mille > pair[0].per_mille && pair[1].at_least > pair[0].at_least);
+    }
+    assert!(looks.iter().all(|look| look.per_mille <= 1000));
 }

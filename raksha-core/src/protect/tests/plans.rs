@@ -25,6 +25,7 @@ fn point() -> RecoveryPoint {
         },
         counts: RunCounts::default(),
         anchor: None,
+        hint_lies: 0,
     };
     let disks = graph.disks().unwrap().into_iter().map(disk).collect();
     RecoveryPoint {

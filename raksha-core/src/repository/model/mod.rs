@@ -15,7 +15,7 @@ use std::rc::Rc;
 
 use actors::{Actor, collector, writer};
 
-use super::entry::{Action, AddedPack, Entry, Purpose};
+use super::entry::{Action, AddedPack, Entry, LogHome, Purpose};
 use super::fold::State;
 use super::names::{PackName, StoredName};
 use super::sign::{Signer, Verifier};
@@ -73,12 +73,14 @@ impl World {
             parameters: ObjectHash::from_bytes([0; 32]),
             next: 1,
             head: ObjectHash::from_bytes([0; 32]),
+            log: LogHome::default(),
             sessions: BTreeMap::new(),
             packs: BTreeMap::new(),
             indexes: BTreeMap::new(),
             points: BTreeMap::new(),
             last_commit: 0,
             last_retire: 0,
+            last_damage: 0,
             void: Vec::new(),
         };
         let mut world = Self {

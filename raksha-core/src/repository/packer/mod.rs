@@ -185,6 +185,12 @@ impl Packer {
         self.0.outcome(flushed)
     }
 
+    /// Drops everything that is on its way, and returns when nothing is under way any more. Whoever puts or flushes later is told that it was cancelled.
+    pub(crate) async fn abandon(&self) {
+        self.0.shipping.stop();
+        self.0.shipping.progress.all_over().await;
+    }
+
     /// Where these chunks of this session are, if the lookup does not know them yet.
     pub(crate) async fn held(&self, ids: &[ChunkId]) -> Result<Vec<Option<Held>>> {
         let mut held = self.0.held(ids).await?;
@@ -332,6 +338,11 @@ impl Shipping {
     /// Those items that nobody has stored or is storing; they are claimed. For threads that compute.
     fn unknown(&self, items: Vec<Item>) -> Result<VecDeque<Item>> {
         let absent = self.not_found(items)?;
+        self.claim_unknown(absent)
+    }
+
+    /// Claims items that the lookup did not know a moment ago. Those that are published by now are left out again.
+    fn claim_unknown(&self, absent: Vec<Item>) -> Result<VecDeque<Item>> {
         let mine = self.claim(absent.iter().map(|item| &item.id));
         let claimed = absent.into_iter().zip(mine);
         let claimed = claimed.filter_map(|(item, mine)| mine.then_some(item));

@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use object_store::{ObjectStore, PutMode, PutOptions};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use super::Options;
 use super::open_pack::{Held, PackCell};
 use super::progress::Progress;
 use crate::budget::Permit;
 use crate::env::Env;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::id::ChunkId;
 use crate::repository::index::{IndexObject, IndexPack};
 use crate::repository::lookup::Lookup;
@@ -49,6 +49,8 @@ pub(super) struct Shipping {
     uploaded: Mutex<Vec<UploadedPack>>,
     publishing: tokio::sync::Mutex<()>,
     pending: Mutex<HashMap<ChunkId, Pending>>,
+    /// Whether everything that is under way is to be dropped where it is.
+    stopped: watch::Sender<bool>,
 }
 
 impl Shipping {
@@ -70,6 +72,24 @@ impl Shipping {
             uploaded: Mutex::default(),
             publishing: tokio::sync::Mutex::default(),
             pending: Mutex::default(),
+            stopped: watch::Sender::new(false),
+        }
+    }
+
+    /// From now on nothing is uploaded or published any more.
+    pub(super) fn stop(&self) {
+        self.progress.failure.note(abandoned());
+        self.stopped.send_replace(true);
+    }
+
+    /// Does `work` unless everything is stopped; then it is dropped where it is.
+    async fn unless_stopped<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let mut stopped = self.stopped.subscribe();
+        tokio::select! {
+            biased;
+            // It fails only when the sender is gone, and that is ours.
+            _ = stopped.wait_for(|stopped| *stopped) => Err(abandoned()),
+            done = work => done,
         }
     }
 
@@ -129,15 +149,19 @@ impl Shipping {
         let shipping = Arc::clone(self);
         let under_way = self.progress.begin();
         tokio::spawn(async move {
-            // Kept while publishing too: that holds back the others when publishing is slow.
-            let _turn = shipping.uploads.acquire().await;
-            match shipping.upload(&cell, pack).await {
-                Ok(()) => under_way.delivered(),
+            let upload = async {
+                // Kept while publishing too: that holds back the others when publishing is slow.
+                let turn = shipping.uploads.acquire().await;
+                shipping.upload(&cell, pack).await.map(|()| turn)
+            };
+            let _turn = match shipping.unless_stopped(upload).await {
+                Ok(turn) => turn,
                 Err(e) => {
                     shipping.progress.failure.note(e);
                     return;
                 }
-            }
+            };
+            under_way.delivered();
             drop(permit);
             // An error is noted there.
             let _ = shipping.publish(false).await;
@@ -174,7 +198,7 @@ impl Shipping {
     pub(super) async fn publish(&self, all: bool) -> Result<()> {
         let _turn = self.publishing.lock().await;
         self.progress.failure.check()?;
-        let published = self.publish_batch(all).await;
+        let published = self.unless_stopped(self.publish_batch(all)).await;
         published.map_err(|e| self.progress.failure.note(e))
     }
 
@@ -200,6 +224,14 @@ impl Shipping {
         self.unclaim(packs.iter().flat_map(|up| &up.entries).map(|e| &e.id));
         Ok(())
     }
+}
+
+fn abandoned() -> Error {
+    Error::new(
+        Kind::Cancelled,
+        "store chunks",
+        "the session was given up while they were on their way",
+    )
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

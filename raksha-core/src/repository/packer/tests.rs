@@ -28,6 +28,8 @@ struct Target {
     /// After so many stored packs every attempt fails; none for never.
     failing: AtomicBool,
     lost_answers: AtomicBool,
+    /// Nothing is ever answered.
+    stuck: AtomicBool,
     stored: AtomicUsize,
     now: AtomicUsize,
     most: AtomicUsize,
@@ -53,6 +55,9 @@ impl ObjectStore for Target {
         self.most.fetch_max(now, Ordering::SeqCst);
         tokio::task::yield_now().await;
         self.now.fetch_sub(1, Ordering::SeqCst);
+        if self.stuck.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         if self.failing.load(Ordering::SeqCst) {
             return Err(object_store::Error::PermissionDenied {
                 path: location.to_string(),
@@ -541,4 +546,55 @@ async fn what_was_uploaded_is_published_before_anyone_flushes() {
     in_time.await.expect("nothing is published");
     let bytes: u64 = world.packs().iter().map(|up| up.pack.length).sum();
     assert!((300 * KIB..400 * KIB).contains(&bytes), "{bytes}");
+}
+
+#[tokio::test]
+async fn what_is_published_between_looking_and_claiming_is_not_stored_again() {
+    let world = world(1 << 20, Cipher::Aes256Gcm);
+    let shipping = &world.packer.0.shipping;
+    let (known, new) = (world.numbered(1), world.numbered(2));
+    let items = [&known, &new].into_iter().enumerate();
+    let items = items.map(|(position, chunk)| Item {
+        position,
+        id: chunk.id,
+        content: Content::Chunk(chunk.bytes.clone()),
+    });
+    let absent = shipping.not_found(items.collect()).unwrap();
+    assert_eq!(absent.len(), 2, "nobody has stored anything yet");
+    // Here somebody else stores one of them and publishes it, and its claim goes.
+    let put = world.packer.put(Role::Data, vec![known.clone()]);
+    put.await.unwrap();
+    world.packer.flush().await.unwrap();
+    let wanted = shipping.claim_unknown(absent).unwrap();
+    let wanted: Vec<_> = wanted.iter().map(|item| item.id).collect();
+    assert_eq!(wanted, [new.id]);
+    // The claim on the one that is stored does not stay either: it would keep others waiting for nothing.
+    let held = shipping.held(&[known.id, new.id]);
+    assert!(matches!(held[..], [None, Some(Held::Claimed)]), "{held:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn giving_up_waits_for_no_upload() {
+    let world = world(1 << 20, Cipher::Aes256Gcm);
+    world.target.stuck.store(true, Ordering::SeqCst);
+    for n in 0..40 {
+        let chunk = world.chunk(Seeded::quiet(n).bytes(10_000));
+        world.packer.put(Role::Data, vec![chunk]).await.unwrap();
+    }
+    let flush = world.packer.clone();
+    let flush = tokio::spawn(async move { flush.flush().await });
+    let hour = std::time::Duration::from_secs(3600);
+    tokio::time::sleep(hour).await;
+    assert!(!flush.is_finished(), "the target answers nothing");
+    let given_up = tokio::time::timeout(hour, world.packer.abandon()).await;
+    given_up.expect("it waits for uploads");
+    assert_eq!(flush.await.unwrap().unwrap_err().kind(), Kind::Cancelled);
+    let put = world.packer.put(Role::Data, vec![world.numbered(1)]).await;
+    assert_eq!(put.unwrap_err().kind(), Kind::Cancelled);
+    let budget = &world.packer.0.budget;
+    assert_eq!(
+        budget.available(),
+        budget.total(),
+        "all memory is free again"
+    );
 }

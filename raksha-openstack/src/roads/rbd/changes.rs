@@ -68,6 +68,9 @@ fn hint(changes: &[Change], old_size: u64, new_size: u64) -> Result<ChangeHint> 
 
 #[cfg(test)]
 mod tests {
+    // Lists of ranges are what this is about.
+    #![allow(clippy::single_range_in_vec_init)]
+
     use super::*;
 
     fn of(changes: &[(u64, u64)], old: u64, new: u64) -> Vec<Range<u64>> {

@@ -4,6 +4,9 @@
 //! is reached with a key that only an operator has.
 
 mod changes;
+#[cfg(test)]
+#[cfg(feature = "lab")]
+mod tests;
 mod tool;
 
 use std::collections::HashMap;
