@@ -17,7 +17,7 @@ impl Bitmap {
     pub(super) fn add(&mut self, range: Range<u64>) {
         let mut bit = range.start;
         while bit < range.end {
-            let whole = bit % 64 == 0 && range.end - bit >= 64;
+            let whole = bit.is_multiple_of(64) && range.end - bit >= 64;
             let (bits, step) = if whole {
                 (u64::MAX, 64)
             } else {
