@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::memory::InMemory;
-use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use raksha_core::disk_file::FileWriter;
 use raksha_core::env::Env;
 use raksha_core::protect::disk::{self, DiskOptions};
 use raksha_targets::GuardOptions;
 
 use super::disk::{BLOCK, repository};
+use super::far::Far;
 use super::usage::{Usage, Used};
 use crate::Result;
 
@@ -37,24 +37,17 @@ pub async fn run(arguments: &Arguments) -> Result<()> {
         "{} MiB that do not compress, {} MB/s",
         arguments.size, arguments.bandwidth
     );
-    for latency in &arguments.latency {
-        let wait = Duration::from_millis(*latency);
-        let throttle = ThrottleConfig {
-            wait_put_per_call: wait,
-            wait_get_per_call: wait,
-            wait_list_per_call: wait,
-            wait_delete_per_call: wait,
-            ..ThrottleConfig::default()
-        };
+    for milliseconds in &arguments.latency {
         let mut guard = GuardOptions::default();
         guard.bytes_per_second = NonZeroU64::new(arguments.bandwidth * 1_000_000);
-        let far = ThrottledStore::new(InMemory::new(), throttle);
+        let latency = Duration::from_millis(*milliseconds);
+        let far = Far::new(Arc::new(InMemory::new()), latency);
         let (repository, metrics) = repository(Arc::new(far), guard).await?;
 
         let reader = raksha_core::disk_file::FileReader::open(&image, Env::system()).await?;
         let usage = Usage::begin(&metrics)?;
         let done = disk::backup(&reader, "disk", &repository, DiskOptions::default()).await?;
-        tell(*latency, "backup", usage.end()?, arguments);
+        tell(*milliseconds, "backup", usage.end()?, arguments);
 
         let restored = folder.path().join("restored.raw");
         let writer =
@@ -70,7 +63,7 @@ pub async fn run(arguments: &Arguments) -> Result<()> {
             DiskOptions::default(),
         )
         .await?;
-        tell(*latency, "restore", usage.end()?, arguments);
+        tell(*milliseconds, "restore", usage.end()?, arguments);
     }
     Ok(())
 }
