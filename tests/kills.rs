@@ -3,9 +3,8 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use object_store::ObjectStoreExt;
 use raksha_core::env::Env;
@@ -31,30 +30,9 @@ fn publications(place: &Place) -> usize {
         .saturating_sub(2)
 }
 
-/// Starts a call, waits until `seen` says that enough has happened, and kills it.
+/// Kills a call as soon as enough is seen.
 fn kill_when(raksha: &Program, arguments: &[&str], seen: impl Fn() -> bool) {
-    let mut child = raksha
-        .command(arguments)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let began = Instant::now();
-    while !seen() {
-        let ended = child.try_wait().unwrap();
-        assert!(
-            ended.is_none(),
-            "raksha {arguments:?} ended ({ended:?}) before it could be killed"
-        );
-        assert!(
-            began.elapsed() < Duration::from_secs(120),
-            "raksha {arguments:?} gets nowhere"
-        );
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    // SIGKILL: nothing of the process runs after it.
-    child.kill().unwrap();
-    child.wait().unwrap();
+    raksha.killed(arguments, Duration::from_millis(1), seen);
 }
 
 /// Bytes of data packs that the log has, whoever added them.

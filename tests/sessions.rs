@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use object_store::path::Path;
 use raksha_core::Kind;
+use raksha_core::image::{ExportOptions, IngestOptions, export, ingest};
 use raksha_core::protect::disk::{self, DiskOptions};
-use raksha_tests::{MemoryDisk, Random, Stored, back_up, failed, restore};
+use raksha_core::repository::CollectOptions;
+use raksha_tests::{MemoryDisk, MemorySink, Random, Stored, back_up, failed, restore};
 
 #[tokio::test(start_paused = true)]
 async fn a_backup_that_is_cancelled_while_it_uploads_closes_its_session_at_once() {
@@ -71,4 +73,52 @@ async fn a_session_whose_beginning_was_never_answered_is_taken_up_all_the_same()
     assert!(repository.sessions().await.unwrap().is_empty());
     let back = restore(&repository, stored.points[0].0).await.unwrap();
     assert_eq!(back.as_ref(), Some(&stored.points[0].1));
+}
+
+/// What a process published itself, and what was collected while it looked away, is not taken for known when it comes back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_collected_meanwhile_is_stored_again() {
+    let random = &mut Random::announced("sessions");
+    let stored = Stored::new(random).await;
+    let (mine, other) = (stored.open().await.unwrap(), stored.open().await.unwrap());
+    let content = random.bytes(300_000);
+    let reader = MemoryDisk::new(Arc::new(content.clone()), true);
+    let writer = mine.write(&[], "test").await.unwrap();
+    let ingest_options = IngestOptions {
+        chunking: mine.parameters().chunking,
+        segment_size: mine.parameters().segment_size,
+        ..IngestOptions::default()
+    };
+    // Published, but never part of a point: garbage as soon as the session ends.
+    ingest(&reader, &writer, ingest_options).await.unwrap();
+    writer.close().await.unwrap();
+    let collected = other.collect(&CollectOptions::default()).await.unwrap();
+    assert!(collected.retired_packs > 0 && collected.deleted_objects > 0);
+    let id = back_up(&mine, "again", &content).await.unwrap();
+    assert_eq!(restore(&mine, id).await.unwrap(), Some(content));
+    stored.is_whole().await;
+}
+
+/// A reader that has not looked at the log since finds chunks again that a collector moved.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_collector_moved_is_found_by_those_who_read() {
+    let random = &mut Random::announced("sessions");
+    let stored = Stored::new(random).await;
+    let (mine, other) = (stored.open().await.unwrap(), stored.open().await.unwrap());
+    let (id, content) = &stored.points[0];
+    let root = mine.point(*id).await.unwrap().disks[0].root;
+    let reader = mine.read(&[*id], "test").await.unwrap();
+    let mut options = CollectOptions::default();
+    // Every pack that has any garbage in it is rewritten.
+    options.rewrite_below = 1.0;
+    let gone: Vec<_> = stored.points[1..].iter().map(|(id, _)| *id).collect();
+    other.forget(&gone, "test").await.unwrap();
+    let collected = other.collect(&options).await.unwrap();
+    assert!(collected.rewritten_packs + collected.retired_packs > 0);
+    let sink = MemorySink::new(root.size);
+    export(&root, &reader, &sink, ExportOptions::default())
+        .await
+        .unwrap();
+    assert_eq!(sink.content().as_ref(), Some(content));
+    reader.close().await.unwrap();
 }

@@ -15,6 +15,7 @@ use rustix::fs::{Advice, FallocateFlags, SeekFrom, fadvise, fallocate, seek};
 use rustix::io::Errno;
 
 use crate::cloud::{DiskReader, DiskWriter, Extent, ExtentKind};
+use crate::direct::DirectFile;
 use crate::env::Env;
 use crate::error::{Error, Kind, Result};
 
@@ -69,7 +70,7 @@ impl FileReader {
 
     /// The first `size` bytes of `file`, which was opened at `path` and is at least that long.
     #[cfg(feature = "local")]
-    pub(crate) fn of(file: File, path: PathBuf, size: u64, env: Env) -> Self {
+    pub(crate) fn beginning_of(file: File, path: PathBuf, size: u64, env: Env) -> Self {
         Self {
             file: Arc::new(file),
             path,
@@ -168,10 +169,13 @@ fn extents(file: &File, range: Range<u64>) -> io::Result<Vec<Extent>> {
 #[derive(Debug)]
 pub struct FileWriter {
     file: Arc<File>,
+    direct: Arc<DirectFile>,
     path: PathBuf,
     place: Place,
     size: u64,
     env: Env,
+    /// The operating system lets one at a time write to a file. Those who wait for it there keep their processors busy.
+    turn: tokio::sync::Mutex<()>,
     finished: AtomicBool,
 }
 
@@ -196,15 +200,23 @@ impl FileWriter {
     ) -> Result<Self> {
         let path = path.into();
         let creating = path.clone();
-        let (file, place) = env
-            .compute(move || create(&creating, size, overwrite))
-            .await??;
+        let create = move || {
+            let (file, place) = create(&creating, size, overwrite)?;
+            let direct = DirectFile::open(match &place {
+                Place::File { partial, .. } => partial,
+                Place::Device { .. } => &creating,
+            });
+            Ok((file, direct, place))
+        };
+        let (file, direct, place) = env.compute(create).await??;
         Ok(Self {
             file: Arc::new(file),
+            direct: Arc::new(direct),
             path,
             place,
             size,
             env,
+            turn: tokio::sync::Mutex::default(),
             finished: AtomicBool::new(false),
         })
     }
@@ -244,10 +256,17 @@ impl DiskWriter for FileWriter {
             Place::Device { held_back } => Some(Arc::clone(held_back)),
             Place::File { .. } => None,
         };
+        let _turn = match held_back {
+            Some(_) => None,
+            None => Some(self.turn.lock().await),
+        };
+        let direct = Arc::clone(&self.direct);
         self.run("write disk file", offset, move |file| {
-            let kept = held_back.map_or(0, |held_back| hold_back(&held_back, offset, &data));
-            let rest = data.get(kept..).unwrap_or_default();
-            file.write_all_at(rest, offset + kept as u64)
+            let mut done = held_back.map_or(0, |held_back| hold_back(&held_back, offset, &data));
+            let rest = data.get(done..).unwrap_or_default();
+            done += direct.write_at(rest, offset + done as u64)?;
+            let rest = data.get(done..).unwrap_or_default();
+            file.write_all_at(rest, offset + done as u64)
         })
         .await
     }

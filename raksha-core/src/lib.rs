@@ -80,7 +80,7 @@
 //! | [`store`] | what a target holds, as traits: chunks, the order of commits, jobs |
 //! | [`mod@format`] | how disks are cut, and the nodes of their trees, to the byte |
 //! | [`local`] | the embedded cloud: a directory of servers that a file describes |
-//! | [`disk_file`] | files and block devices as disks |
+//! | [`disk_file`], [`direct`] | files and block devices as disks; large writes past the page cache |
 //! | `qcow2` | qcow2 images as disks (with the feature) |
 //! | [`env`](mod@env), [`budget`], [`id`] | the outside world, memory under one budget, names of things |
 //! | [`testkit`] | for tests of those who implement the traits |
@@ -90,6 +90,7 @@
 
 pub mod budget;
 pub mod cloud;
+pub mod direct;
 pub mod disk_file;
 #[cfg(any(feature = "local", feature = "qcow2"))]
 mod disk_range;
@@ -104,6 +105,7 @@ mod point;
 pub mod protect;
 #[cfg(feature = "qcow2")]
 pub mod qcow2;
+mod recycle;
 pub mod repository;
 pub mod store;
 #[cfg(any(test, feature = "testkit"))]

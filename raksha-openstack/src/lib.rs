@@ -4,16 +4,32 @@
 //!
 //! | module | what it does |
 //! | --- | --- |
+//! | [`OpenStack`] | a cloud as raksha-core's traits see it: servers are discovered, their disks taken and read |
+//! | [`client`] | speaks to the services: tokens, endpoints, microversions, retries, streams |
+//! | [`snapshots`] | takes all disks of servers as consistently as the cloud lets it, and says what was proven |
+//! | [`roads`] | reaches the bytes of a disk: straight from Ceph, as a file, or through an image |
+//! | [`temporary`] | what is made in the cloud for a while, and how each kind is found and removed |
 //! | [`config`] | reads how to reach a cloud and as whom: `clouds.yaml`, `secure.yaml`, `clouds-public.yaml`, `OS_*` variables |
 //! | [`auth`] | who one is and for what ([`auth::Auth`]); the Keystone v3 request for a token as a value ([`auth::request`]); what a token's answer says ([`auth::answer`]) |
 //! | [`catalog`] | which endpoint serves which service, by region and interface |
 //! | [`service`] | the official service types and their aliases |
+//! | `testkit` (a feature of that name) | an OpenStack in this process, real HTTP on loopback, for tests of those who embed this crate |
+//!
+//! Discovery follows what a tenant may see, and names what is left out in the graph's omissions: a server's user data and root device,
+//! which Nova shows to administrators alone, swap disks, trunks, rules of security groups whose other side is an address group, and whatever a policy hides.
 //!
 //! # What is not here
 //!
-//! No transport: nothing in this crate opens a connection. It neither sends the requests that it builds, nor discovers API
-//! versions, nor renews tokens, and it implements none of raksha-core's traits of clouds: one cannot yet back up or restore a
-//! server of an OpenStack cloud with it.
+//! - Proxies, HTTP/2 and redirects: see [`client`].
+//! - Requests for services beyond those of [`client::Service`]: no secrets (Barbican), load balancers, shares, stacks.
+//! - Settings of openstacksdk about caches, metrics and API versions: see [`config`].
+//!
+//! # Features
+//!
+//! | feature | what | what it costs |
+//! | --- | --- | --- |
+//! | `testkit` | an OpenStack cloud in this process, for tests | the crate `axum` |
+//! | `lab` | tests against the real cloud of `tests/lab` | no further crate |
 //!
 //! # Example
 //!
@@ -42,9 +58,17 @@ pub mod client;
 mod cloud;
 pub mod config;
 mod discovery;
-mod roads;
+pub mod restore;
+pub mod roads;
 mod secret;
 pub mod service;
+pub mod snapshots;
+pub mod temporary;
+#[cfg(feature = "testkit")]
+pub mod testkit;
+mod things;
+pub mod validate;
 
 pub use cloud::{CephAccess, OpenStack, OpenStackOptions};
 pub use secret::Secret;
+pub use validate::validate;

@@ -17,8 +17,6 @@
 //! ```
 
 mod address;
-#[cfg(any(feature = "s3", feature = "swift"))]
-mod ca;
 mod credentials;
 mod directory;
 mod layers;
@@ -35,6 +33,8 @@ mod sql;
 mod swift;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
+#[cfg(any(feature = "s3", feature = "swift"))]
+mod tls;
 mod validate;
 
 pub use credentials::Credentials;

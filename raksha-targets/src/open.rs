@@ -126,7 +126,8 @@ impl OpenedTarget {
         guard: GuardOptions,
         env: &Env,
     ) -> Self {
-        let guarded = Guarded::new(objects, capabilities.ordered_list, guard, env.clone());
+        let ordered = capabilities.ordered_list;
+        let guarded = Guarded::named(objects, &description, ordered, guard, env.clone());
         Self {
             metrics: guarded.metrics().clone(),
             objects: Arc::new(guarded),

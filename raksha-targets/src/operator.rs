@@ -51,7 +51,8 @@ pub async fn from_operator(
         OpenedTarget::new(objects, capabilities, description, guard.clone(), env)
     };
     if capabilities.atomic_create {
-        capabilities.atomic_create = creates_atomically(&open(capabilities.clone()), env, ROUNDS).await?;
+        capabilities.atomic_create =
+            creates_atomically(&open(capabilities.clone()), env, ROUNDS).await?;
     }
     Ok(open(capabilities))
 }

@@ -1,13 +1,11 @@
-//! Every target that needs no service keeps what it declares. Those that need one are named by address in
-//! `RAKSHA_TARGETS`, separated by blanks, with their credentials in the environment; see `tests/lab`.
+//! Every target that needs no service keeps what it declares. Those that need one are tried in `tests/targets.rs`, at the top of the
+//! project.
 
 use std::sync::Arc;
 
 use raksha_core::env::Env;
 use raksha_targets::testkit::{Faults, Faulty, conformance};
-use raksha_targets::{
-    GuardOptions, OpenOptions, OpenedTarget, ValidateOptions, creates_atomically, open, validate,
-};
+use raksha_targets::{GuardOptions, OpenOptions, OpenedTarget, creates_atomically, open};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn memory() {
@@ -78,21 +76,28 @@ async fn directory_as_object_store_wants_it() {
     integration::put_opts(objects, false).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[allow(clippy::print_stdout)] // the report is what an operator runs this for
-async fn named_in_the_environment() {
-    for address in std::env::var("RAKSHA_TARGETS")
-        .unwrap_or_default()
-        .split_whitespace()
-    {
-        let options = OpenOptions::default().create(true);
-        let report = validate(address, &options, &ValidateOptions::default())
-            .await
-            .unwrap();
-        println!("{report}\n{}", report.requests);
-        let target = open(address, &options).await.unwrap();
-        conformance::run(&target)
-            .await
-            .unwrap_or_else(|report| panic!("{report}"));
+#[cfg(feature = "opendal")]
+mod opendal {
+    use opendal::Operator;
+    use opendal::services::{Fs, Memory};
+    use raksha_targets::{from_operator, testkit::conformance};
+
+    use super::{Env, GuardOptions};
+
+    /// Two operators that need no service. What they say of creation is put to the test, and so is all else.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn operators() {
+        let home = tempfile::tempdir().unwrap();
+        let root = home.path().to_str().unwrap();
+        let fs = Operator::new(Fs::default().root(root)).unwrap();
+        let memory = Operator::new(Memory::default()).unwrap();
+        let env = Env::system();
+        for operator in [memory, fs] {
+            let guard = GuardOptions::default();
+            let target = from_operator(operator, true, guard, &env);
+            let target = target.await.unwrap();
+            let report = conformance::run(&target).await;
+            report.unwrap_or_else(|report| panic!("{report}"));
+        }
     }
 }

@@ -68,7 +68,13 @@ impl Lab {
     pub fn inside(&self, server_id: &str, command: &str) -> String {
         let ask = |what: Value| -> Value {
             let mut virsh = Command::new("virsh");
-            virsh.args(["-c", "qemu:///system", "qemu-agent-command", "--timeout", "120"]);
+            virsh.args([
+                "-c",
+                "qemu:///system",
+                "qemu-agent-command",
+                "--timeout",
+                "120",
+            ]);
             let text = self.run(virsh.args([server_id, &what.to_string()]));
             serde_json::from_str(&text).unwrap()
         };
@@ -144,5 +150,7 @@ pub fn wait<T>(what: &str, patience: Duration, mut ask: impl FnMut() -> Option<T
 
 fn base64(text: &str) -> Vec<u8> {
     use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD.decode(text).unwrap()
+    base64::engine::general_purpose::STANDARD
+        .decode(text)
+        .unwrap()
 }

@@ -19,16 +19,25 @@ pub struct Place {
 }
 
 impl Place {
-    /// A new one.
+    /// A new one, whose repository is in it, too.
     #[expect(clippy::new_without_default, reason = "it is work")]
     pub fn new() -> Self {
+        Self::on(None, &[])
+    }
+
+    /// A new one, whose repository lies in the target at `address`, which is opened with what is in `environment`.
+    pub fn on(address: Option<&str>, environment: &[(&'static str, String)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let key = folder.path().join("key");
         fs::write(&key, Random::new(7).bytes(32)).unwrap();
-        let raksha = Program::find(Build::Newest)
+        let target = address.map_or_else(|| folder.path().join("target"), PathBuf::from);
+        let mut raksha = Program::find(Build::Newest)
             .at_home(folder.path())
-            .with("RAKSHA_TARGET", folder.path().join("target"))
+            .with("RAKSHA_TARGET", target)
             .with("RAKSHA_KEY_FILE", &key);
+        for (name, value) in environment {
+            raksha = raksha.with(name, value);
+        }
         let id = raksha.ok(&["init"]);
         assert!(is_id(&id), "init must print the repository's id: {id}");
         Self { folder, raksha }

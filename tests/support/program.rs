@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -117,6 +118,33 @@ impl Program {
         let out = self.ok(&all);
         assert_eq!(out.lines().count(), 1, "raksha {all:?} printed: {out}");
         serde_json::from_str(&out).unwrap()
+    }
+
+    /// Starts a call, asks after each `pause` whether enough has happened, and then kills it with SIGKILL. Ending before that, or two minutes
+    /// without enough, is a failure.
+    #[track_caller]
+    pub fn killed(&self, arguments: &[&str], pause: Duration, enough: impl Fn() -> bool) {
+        let mut command = self.command(arguments);
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let began = Instant::now();
+        while !enough() {
+            let ended = child.try_wait().unwrap();
+            assert!(
+                ended.is_none(),
+                "raksha {arguments:?} ended ({ended:?}) before it could be killed"
+            );
+            assert!(
+                began.elapsed() < Duration::from_secs(120),
+                "raksha {arguments:?} gets nowhere"
+            );
+            std::thread::sleep(pause);
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     /// Calls it; it must fail with exit code 1 and a single line on standard error, which is given, and print nothing else.

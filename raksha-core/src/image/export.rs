@@ -15,7 +15,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
 use super::items::OldSegment;
@@ -27,6 +27,7 @@ use crate::env::Env;
 use crate::error::{Error, Kind, Result};
 use crate::format::tree::{FANOUT, Item, Root};
 use crate::id::ChunkId;
+use crate::recycle::Buffers;
 use crate::store::{ChunkNamer, ChunkSource, RunCounts};
 
 /// Bytes that are fetched and written at once, unless a single chunk is larger.
@@ -97,6 +98,7 @@ pub async fn export(
         source,
         writer,
         budget: &budget,
+        buffers: Buffers::new(BATCH as usize),
         env: &env,
         tally: &tally,
     };
@@ -218,6 +220,8 @@ struct Job<'a> {
     source: &'a dyn ChunkSource,
     writer: &'a dyn DiskWriter,
     budget: &'a Budget,
+    /// What batches are written from.
+    buffers: Buffers,
     env: &'a Env,
     tally: &'a Tally,
 }
@@ -263,9 +267,10 @@ impl Job<'_> {
         };
         let (offset, bytes) = (batch.offset, batch.bytes);
         let namer = self.source.namer().clone();
+        let buffers = self.buffers.clone();
         let data = self
             .env
-            .compute(move || check(&namer, &batch, fetched))
+            .compute(move || check(&namer, &batch, fetched, &buffers))
             .await??;
         self.writer.write_at(offset, data).await?;
         self.tally.read(bytes);
@@ -317,7 +322,12 @@ fn sort(start: u64, segment: &OldSegment) -> (Vec<Range<u64>>, Vec<Batch>) {
 }
 
 /// Puts chunks one behind the other, and hashes them where they lie then.
-fn check(namer: &ChunkNamer, batch: &Batch, fetched: Vec<Bytes>) -> Result<Bytes> {
+fn check(
+    namer: &ChunkNamer,
+    batch: &Batch,
+    fetched: Vec<Bytes>,
+    buffers: &Buffers,
+) -> Result<Bytes> {
     let wrong = |offset: u64, id: &dyn fmt::Display, why: &str| {
         Error::new(Kind::Corrupt, "export disk", why)
             .with("disk offset", offset)
@@ -330,7 +340,7 @@ fn check(namer: &ChunkNamer, batch: &Batch, fetched: Vec<Bytes>) -> Result<Bytes
             "the chunk source did not answer for each name",
         ));
     }
-    let mut data = BytesMut::with_capacity(usize::try_from(batch.bytes).unwrap_or(0));
+    let mut data = buffers.take(usize::try_from(batch.bytes).unwrap_or(0));
     let mut offset = batch.offset;
     for ((id, length), bytes) in batch.ids.iter().zip(&batch.lengths).zip(fetched) {
         if bytes.len() != *length {
@@ -338,14 +348,14 @@ fn check(namer: &ChunkNamer, batch: &Batch, fetched: Vec<Bytes>) -> Result<Bytes
             return Err(wrong(offset, id, why));
         }
         let begin = data.len();
-        data.extend_from_slice(&bytes);
-        if namer.name(data.get(begin..).unwrap_or_default()) != *id {
+        data.end().extend_from_slice(&bytes);
+        if namer.name(data.bytes().get(begin..).unwrap_or_default()) != *id {
             let why = "the bytes of a chunk are not those that its name stands for";
             return Err(wrong(offset, id, why));
         }
         offset += *length as u64;
     }
-    Ok(data.freeze())
+    Ok(buffers.freeze(data))
 }
 
 /// Says where on the disk it hurts. What is not there, though the tree names it, is damage.

@@ -78,7 +78,7 @@ pub(super) fn open(layers: &[Layer], size: u64, env: &Env) -> Result<Box<dyn Dis
         && let Some(OpenLayer::Raw(file)) = opened.pop()
     {
         let path = layers.first().map(|layer| layer.path.clone());
-        let reader = FileReader::of(file, path.unwrap_or_default(), size, env.clone());
+        let reader = FileReader::beginning_of(file, path.unwrap_or_default(), size, env.clone());
         return Ok(Box::new(reader));
     }
     open_images(opened, size, env)

@@ -139,7 +139,15 @@ impl Backup<'_> {
         let Some(newest) = of_job.max_by_key(|point| point.summary.taken) else {
             return Ok(None);
         };
-        match self.raksha.repository.point(newest.id).await {
+        let repository = &self.raksha.repository;
+        if !repository.is_whole(newest.id).await? {
+            let reason = "it lost chunks to damage; all is read, and what is the same heals it";
+            self.feed.warn(Warning::BaseUnusable {
+                reason: reason.to_owned(),
+            });
+            return Ok(None);
+        }
+        match repository.point(newest.id).await {
             Ok(point) => Ok(Some(Base {
                 id: newest.id,
                 point,
@@ -222,7 +230,9 @@ impl Backup<'_> {
                 (session.insert(writer), base)
             }
         };
-        let disks = self.read_disks(writer, &taken.set, base, &taken.lies).await?;
+        let disks = self
+            .read_disks(writer, &taken.set, base, &taken.lies)
+            .await?;
 
         self.feed.phase(Phase::Committing);
         let point = self.point(taken, disks)?;

@@ -79,6 +79,10 @@ async fn newest(
     let Some(newest) = named.max_by_key(|point| point.summary.taken) else {
         return Ok(None);
     };
+    if !repository.is_whole(newest.id).await? {
+        tracing::warn!(point = %newest.id, "the newest point lost chunks to damage; all is read, and what is the same heals it");
+        return Ok(None);
+    }
     match repository.point(newest.id).await {
         Ok(point) => Ok(point.disk(disk).ok().map(|d| (newest.id, d.clone()))),
         // A point that cannot be read must not stand in the way of the next one.

@@ -161,10 +161,11 @@ async fn collect_in(
             Ok(Action::PacksRetired {
                 packs: plan.retire.clone(),
                 checked,
+                damaged: false,
             })
         });
         match retire.await {
-            Ok((_, after)) => {
+            Ok(_) => {
                 done.retired_bytes = plan.bytes(&state);
                 done.retired_packs = plan.retire.len() as u64;
                 done.rewritten_packs = plan
@@ -172,7 +173,7 @@ async fn collect_in(
                     .iter()
                     .filter(|p| plan.rewrite.contains(p))
                     .count() as u64;
-                shared.follow(&after).await?;
+                shared.refresh().await?;
                 break;
             }
             // Whoever committed since may need what was garbage a moment ago; whoever retired since may have retired the other copy
@@ -221,26 +222,39 @@ impl Marking {
             if !self.points.insert(*id) {
                 continue;
             }
-            let point = shared.load_point(state, id).await?;
-            let roots = point.disks.iter().map(|d| d.root);
-            reach::walk(&PlainSource(shared), roots, |chunk, role| {
-                match self.view.locate(chunk)? {
-                    Some(found) => Ok(!self.marks.mark(found.entry) && role == Role::Tree),
-                    None if shared.lookup.locate(chunk)?.is_some() => {
-                        Ok(role == Role::Tree && self.newer.insert(*chunk))
-                    }
-                    None => Err(Error::new(
-                        Kind::Corrupt,
-                        "collect",
-                        "a recovery point needs a chunk that no pack holds; nothing was collected: run verify to see what is damaged",
-                    )
-                    .with("point", id)
-                    .with("chunk", chunk)),
+            if let Err(error) = self.mark(shared, state, id).await {
+                // Forgotten and collected by others since: then it needs nothing any more.
+                let gone = matches!(error.kind(), Kind::NotFound | Kind::Corrupt)
+                    && !shared.refresh().await?.points.contains_key(id);
+                if !gone {
+                    return Err(error);
                 }
-            })
-            .await?;
+            }
         }
         Ok(())
+    }
+
+    async fn mark(&mut self, shared: &Shared, state: &State, id: &PointId) -> Result<()> {
+        let point = shared.load_point(state, id).await?;
+        let roots = point.disks.iter().map(|d| d.root);
+        reach::walk(&PlainSource(shared), roots, |chunk, role| {
+            match self.view.locate(chunk)? {
+                Some(found) => Ok(!self.marks.mark(found.entry) && role == Role::Tree),
+                None if shared.lookup.locate(chunk)?.is_some() => {
+                    Ok(role == Role::Tree && self.newer.insert(*chunk))
+                }
+                // Lost with a damaged pack: there is nothing of it to keep. (Of a lost node nobody knows what it reaches.)
+                None if role == Role::Data && state.last_damage > 0 => Ok(false),
+                None => Err(Error::new(
+                    Kind::Corrupt,
+                    "collect",
+                    "a recovery point needs a chunk that no pack holds; nothing was collected: run verify to see what is damaged",
+                )
+                .with("point", id)
+                .with("chunk", chunk)),
+            }
+        })
+        .await
     }
 
     /// How much of each pack of the view is marked.

@@ -95,6 +95,8 @@ pub(super) struct Coder {
     decompressor: Decompressor<'static>,
     /// Room for the plain text of the record that is being opened.
     pub(super) scratch: Vec<u8>,
+    /// Room for the bytes of a chunk that are only looked at.
+    pub(super) opened: Vec<u8>,
 }
 
 impl Coder {
@@ -108,6 +110,7 @@ impl Coder {
             compressor: Compressor::new(level.unwrap_or(1)).map_err(internal)?,
             decompressor: Decompressor::new().map_err(internal)?,
             scratch: Vec::new(),
+            opened: Vec::new(),
         })
     }
 
@@ -134,15 +137,35 @@ impl Coder {
 
     /// The bytes of a zstd frame, at most `limit` of them: no more than that is ever allocated, whatever the frame claims.
     pub(super) fn decompress(&mut self, frame: &[u8], limit: usize) -> Result<Vec<u8>> {
-        self.decompressor.decompress(frame, limit).map_err(|e| {
-            Error::new(
-                Kind::Corrupt,
-                "decompress record",
-                "it is no zstd frame, or a larger one than may be here",
-            )
-            .caused_by(e)
-        })
+        self.decompressor.decompress(frame, limit).map_err(no_frame)
     }
+
+    /// The same into `out`, whose content is replaced.
+    pub(super) fn decompress_into(
+        &mut self,
+        frame: &[u8],
+        limit: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        out.clear();
+        out.reserve(limit);
+        self.decompressor
+            .decompress_to_buffer(frame, out)
+            .map_err(no_frame)?;
+        if out.len() > limit {
+            return Err(no_frame(std::io::ErrorKind::InvalidData.into()));
+        }
+        Ok(())
+    }
+}
+
+fn no_frame(error: std::io::Error) -> Error {
+    Error::new(
+        Kind::Corrupt,
+        "decompress record",
+        "it is no zstd frame, or a larger one than may be here",
+    )
+    .caused_by(error)
 }
 
 fn internal(error: std::io::Error) -> Error {

@@ -115,6 +115,9 @@ pub enum Action {
         packs: Vec<PackName>,
         /// The log up to which (exclusive) the collector knows all that is reached.
         checked: u64,
+        /// Whether they are damaged, and points may need what they lost.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        damaged: bool,
     },
     /// Index objects were replaced by one that describes the same live packs.
     IndexesMerged {

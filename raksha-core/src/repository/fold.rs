@@ -55,6 +55,9 @@ pub(crate) struct State {
     pub(crate) last_commit: u64,
     /// The number of the last entry that retired packs.
     pub(crate) last_retire: u64,
+    /// The number of the last entry that retired damaged packs; 0 if there is none. Points before it may lack chunks.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) last_damage: u64,
     /// Numbers of entries that broke a rule.
     pub(crate) void: Vec<u64>,
 }
@@ -135,6 +138,7 @@ impl State {
             points: BTreeMap::new(),
             last_commit: 0,
             last_retire: 0,
+            last_damage: 0,
             void: Vec::new(),
         })
     }
@@ -247,7 +251,7 @@ impl State {
             A::HoldSet { point, .. } | A::HoldLifted { point, .. } => {
                 self.live_point(point).map(drop)
             }
-            A::PacksRetired { packs, checked } => {
+            A::PacksRetired { packs, checked, .. } => {
                 session()?;
                 let news = self.last_commit.max(self.last_retire);
                 if *checked <= news && news > 0 {
@@ -350,7 +354,10 @@ impl State {
             }
             A::HoldSet { point, .. } => self.hold(point, true),
             A::HoldLifted { point, .. } => self.hold(point, false),
-            A::PacksRetired { packs, .. } => {
+            A::PacksRetired { packs, damaged, .. } => {
+                if *damaged {
+                    self.last_damage = entry.number;
+                }
                 for pack in packs {
                     self.packs.remove(pack);
                 }
@@ -469,6 +476,11 @@ fn chain(number: u64, why: &str) -> Error {
 
 fn rule(kind: Kind, why: &str) -> Error {
     Error::new(kind, "append to log", why)
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde asks so
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// Maps are stored as lists of pairs, since their keys are not all text.

@@ -82,8 +82,12 @@ impl Repository {
         }
         let mut opens_another = false;
         for other in slots.iter().filter(|l| **l != removed) {
-            let opened = try_slot(&shared.target, other, current, &shared.id, &shared.env).await;
-            opens_another |= matches!(opened, Ok(Some(_)));
+            match try_slot(&shared.target, other, current, &shared.id, &shared.env).await {
+                Ok(opened) => opens_another |= opened.is_some(),
+                // Damaged, or removed by somebody else in this moment: of no use.
+                Err(e) if matches!(e.kind(), Kind::Corrupt | Kind::NotFound) => {}
+                Err(e) => return Err(e),
+            }
         }
         if !opens_another {
             return Err(Error::new(
@@ -142,6 +146,8 @@ pub(super) async fn open(
         match try_slot(target, slot, secret, repository, env).await {
             Ok(Some(master)) => return Ok(master),
             Ok(None) => {}
+            // Removed since it was listed.
+            Err(e) if e.kind() == Kind::NotFound => {}
             // Another slot may open.
             Err(e) => damaged = Some(e),
         }

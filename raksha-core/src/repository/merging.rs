@@ -36,7 +36,17 @@ pub(super) async fn merge_indexes(session: &Arc<Session>) -> Result<()> {
     }
     let mut objects = Vec::with_capacity(replaced.len());
     for name in &replaced {
-        objects.push(shared.fetch_index(name).await?);
+        match shared.fetch_index(name).await {
+            Ok(object) => objects.push(object),
+            // Another collector was faster.
+            Err(e) if e.kind() == Kind::NotFound => {
+                return match shared.refresh().await?.indexes.contains_key(name) {
+                    true => Err(e),
+                    false => Ok(()),
+                };
+            }
+            Err(e) => return Err(e),
+        }
     }
     let live = Arc::clone(&state);
     let merged = move || merge(objects, &|pack| live.packs.contains_key(pack));
@@ -53,7 +63,7 @@ pub(super) async fn merge_indexes(session: &Arc<Session>) -> Result<()> {
         })
     });
     match append.await {
-        Ok((_, after)) => shared.follow(&after).await,
+        Ok(_) => shared.refresh().await.map(drop),
         Err(e) if e.kind() == Kind::Conflict => Ok(()),
         Err(e) => Err(e),
     }

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use crate::error::{Error, Kind, Result};
 use crate::format::Reader;
 use crate::id::{ChunkId, ObjectHash};
+use crate::recycle::{Buffers, Content};
 use crate::store::Role;
 
 const HEAD: &[u8; FIRST as usize] = b"RKSHPK\x00\x01";
@@ -160,7 +161,8 @@ fn corrupt(reason: &str) -> Error {
 pub(crate) struct PackBuilder {
     role: Role,
     capacity: usize,
-    buffer: Vec<u8>,
+    buffer: Content,
+    buffers: Buffers,
     entries: Vec<PackEntry>,
 }
 
@@ -176,14 +178,15 @@ pub(crate) struct FinishedPack {
 }
 
 impl PackBuilder {
-    /// An empty pack of at most `capacity` bytes, which are reserved at once.
-    pub(crate) fn new(role: Role, capacity: usize) -> Self {
-        let mut buffer = Vec::with_capacity(capacity);
-        buffer.extend_from_slice(HEAD);
+    /// An empty pack of at most `capacity` bytes, which are reserved at once in one of `buffers`.
+    pub(crate) fn new(role: Role, capacity: usize, buffers: &Buffers) -> Self {
+        let mut buffer = buffers.take(capacity);
+        buffer.end().extend_from_slice(HEAD);
         Self {
             role,
             capacity,
             buffer,
+            buffers: buffers.clone(),
             entries: Vec::new(),
         }
     }
@@ -212,7 +215,7 @@ impl PackBuilder {
         write: impl FnOnce(&mut Vec<u8>) -> Result<()>,
     ) -> Result<PackEntry> {
         let start = self.buffer.len();
-        let written = write(&mut self.buffer).and_then(|()| {
+        let written = write(self.buffer.end()).and_then(|()| {
             let place = u32::try_from(start).ok();
             let length = u32::try_from(self.buffer.len() - start).ok();
             place.zip(length.filter(|l| *l > 0)).ok_or_else(|| {
@@ -234,7 +237,7 @@ impl PackBuilder {
 
     /// A copy of the record that lies at `entry`.
     pub(crate) fn record(&self, offset: u32, length: u32) -> Option<Bytes> {
-        slice(&self.buffer, offset, length).map(Bytes::copy_from_slice)
+        slice(self.buffer.bytes(), offset, length).map(Bytes::copy_from_slice)
     }
 
     /// Appends the directory and hashes the whole.
@@ -243,23 +246,26 @@ impl PackBuilder {
             role,
             capacity: _,
             mut buffer,
+            buffers,
             entries,
         } = self;
         let count = u32::try_from(entries.len())
             .map_err(|_| Error::new(Kind::Internal, "write pack", "it holds too many records"))?;
         let begin = buffer.len();
         for entry in &entries {
-            buffer.extend_from_slice(entry.id.as_bytes());
-            buffer.extend_from_slice(&entry.length.to_le_bytes());
+            buffer.end().extend_from_slice(entry.id.as_bytes());
+            buffer.end().extend_from_slice(&entry.length.to_le_bytes());
         }
-        let check = directory_check(buffer.get(begin..).unwrap_or_default(), count, role);
-        buffer.extend_from_slice(&check);
-        buffer.extend_from_slice(&count.to_le_bytes());
-        buffer.extend_from_slice(&[role_byte(role), 0, 0, 0]);
-        buffer.extend_from_slice(TAIL);
+        let directory = buffer.bytes().get(begin..).unwrap_or_default();
+        let check = directory_check(directory, count, role);
+        let end = buffer.end();
+        end.extend_from_slice(&check);
+        end.extend_from_slice(&count.to_le_bytes());
+        end.extend_from_slice(&[role_byte(role), 0, 0, 0]);
+        end.extend_from_slice(TAIL);
         Ok(FinishedPack {
-            hash: hash(&buffer),
-            bytes: Bytes::from(buffer),
+            hash: hash(buffer.bytes()),
+            bytes: buffers.freeze(buffer),
             directory: Directory { role, entries },
         })
     }
@@ -277,7 +283,7 @@ mod tests {
     use super::*;
 
     fn pack(records: &[&[u8]]) -> FinishedPack {
-        let mut builder = PackBuilder::new(Role::Tree, 4096);
+        let mut builder = PackBuilder::new(Role::Tree, 4096, &Buffers::new(4096));
         for (n, record) in (0u8..).zip(records) {
             let id = ChunkId::from_bytes([n; 32]);
             assert!(builder.has_room(record.len()));
@@ -342,7 +348,11 @@ mod tests {
 
     #[test]
     fn a_record_that_could_not_be_written_leaves_no_trace() {
-        let mut builder = PackBuilder::new(Role::Data, PackBuilder::capacity_for(10));
+        let mut builder = PackBuilder::new(
+            Role::Data,
+            PackBuilder::capacity_for(10),
+            &Buffers::new(4096),
+        );
         assert!(builder.has_room(10) && !builder.has_room(11));
         let id = ChunkId::from_bytes([1; 32]);
         let fails = |out: &mut Vec<u8>| {

@@ -38,7 +38,7 @@ impl ChunkSource for PointReader {
     }
 
     async fn get(&self, ids: &[ChunkId]) -> Result<Vec<Bytes>> {
-        self.session.shared.fetcher.get(ids, None).await
+        self.session.shared.get(ids, None).await
     }
 }
 
@@ -53,6 +53,6 @@ impl ChunkSource for PlainSource<'_> {
     }
 
     async fn get(&self, ids: &[ChunkId]) -> Result<Vec<Bytes>> {
-        self.0.fetcher.get(ids, None).await
+        self.0.get(ids, None).await
     }
 }

@@ -64,22 +64,40 @@ impl Records {
     ) -> Result<()> {
         let start = out.len();
         let belongs = Belongs::Chunk(id);
-        self.coders.with(|coder| {
-            write(coder, writer, belongs, plain, out)?;
-            if check {
-                let record = out.get(start..).unwrap_or_default();
-                let opened = self.open_with(coder, record, belongs, plain.len())?;
-                if self.namer.name(&opened) != id {
-                    return Err(Error::new(
-                        Kind::Internal,
-                        "check new record",
-                        "it does not open to a chunk of its name: the chunk was misnamed, or this machine's memory or processor fails",
-                    ));
+        self.coders
+            .with(|coder| {
+                write(coder, writer, belongs, plain, out)?;
+                if check {
+                    let record = out.get(start..).unwrap_or_default();
+                    self.check(coder, record, id, plain.len())?;
                 }
+                Ok(())
+            })
+            .map_err(|e| e.with("chunk", id))
+    }
+
+    /// Whether a new record opens to `length` bytes of the right name. Allocates nothing: the bytes are looked at and forgotten.
+    fn check(&self, coder: &mut Coder, record: &[u8], id: ChunkId, length: usize) -> Result<()> {
+        let mut scratch = std::mem::take(&mut coder.scratch);
+        let mut opened = std::mem::take(&mut coder.opened);
+        self.sealing
+            .open(record, Belongs::Chunk(id), &mut scratch)?;
+        let named = match split(&scratch)? {
+            (Codec::Stored, payload) => self.namer.name(payload),
+            (Codec::Zstd, payload) => {
+                coder.decompress_into(payload, length, &mut opened)?;
+                self.namer.name(&opened)
             }
-            Ok(())
-        })
-        .map_err(|e| e.with("chunk", id))
+        };
+        (coder.scratch, coder.opened) = (scratch, opened);
+        if named == id {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Internal,
+            "check new record",
+            "it does not open to a chunk of its name: the chunk was misnamed, or this machine's memory or processor fails",
+        ))
     }
 
     /// The chunk that a record holds, checked against its name.
@@ -129,10 +147,8 @@ impl Records {
     ) -> Result<Bytes> {
         let mut plain = std::mem::take(&mut coder.scratch);
         self.sealing.open(record, belongs, &mut plain)?;
-        let Some((codec, payload)) = plain.split_first() else {
-            return Err(Error::new(Kind::Corrupt, "open record", "it is empty"));
-        };
-        match Codec::from_byte(*codec)? {
+        let (codec, payload) = split(&plain)?;
+        match codec {
             Codec::Stored if payload.len() > limit => Err(Error::new(
                 Kind::Corrupt,
                 "open record",
@@ -147,6 +163,14 @@ impl Records {
             }
         }
     }
+}
+
+/// What a record's plain text says.
+fn split(plain: &[u8]) -> Result<(Codec, &[u8])> {
+    let Some((codec, payload)) = plain.split_first() else {
+        return Err(Error::new(Kind::Corrupt, "open record", "it is empty"));
+    };
+    Ok((Codec::from_byte(*codec)?, payload))
 }
 
 fn write(

@@ -48,7 +48,17 @@ pub(super) async fn copy_live(
     let shared = &session.shared;
     let packer = packer(session);
     for pack in packs {
-        let (role, records, left) = live_records(shared, pack, marking).await?;
+        let (role, records, left) = match live_records(shared, pack, marking).await {
+            Ok(found) => found,
+            // Another collector retired and deleted it since: there is nothing left to do.
+            Err(e) if e.kind() == Kind::NotFound => {
+                match shared.refresh().await?.packs.contains_key(pack) {
+                    true => return Err(e),
+                    false => continue,
+                }
+            }
+            Err(e) => return Err(e),
+        };
         let entry = copies.packs.entry(*pack).or_default();
         entry.left = left;
         entry.copied = records.iter().map(|(id, _)| *id).collect();

@@ -45,12 +45,12 @@ impl Session {
                 pins: pins.to_vec(),
             })
         });
-        let (id, state) = match append.await {
-            Ok((number, state)) => (SessionId(number), state),
+        let id = match append.await {
+            Ok((number, _)) => SessionId(number),
             Err(error) => opened_all_the_same(&shared, &verifier, error).await?,
         };
         let session = Self { shared, id, signer };
-        if let Err(error) = session.shared.follow(&state).await {
+        if let Err(error) = session.shared.refresh().await {
             // Nobody else knows of it, so nobody else would close it.
             if let Err(error) = session.close().await {
                 tracing::warn!(%error, session = %session.id, "a session was not closed");
@@ -87,7 +87,7 @@ async fn opened_all_the_same(
     shared: &Shared,
     verifier: &Verifier,
     error: Error,
-) -> Result<(SessionId, Arc<State>)> {
+) -> Result<SessionId> {
     if !matches!(error.kind(), Kind::Unavailable | Kind::Timeout) {
         return Err(error);
     }
@@ -96,7 +96,7 @@ async fn opened_all_the_same(
     };
     let mut sessions = state.sessions.iter();
     match sessions.find(|(_, session)| session.verifier == *verifier) {
-        Some((id, _)) => Ok((*id, Arc::clone(&state))),
+        Some((id, _)) => Ok(*id),
         None => Err(error),
     }
 }

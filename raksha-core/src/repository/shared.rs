@@ -20,6 +20,7 @@ use super::log::{Author, Log};
 use super::lookup::Lookup;
 use super::memory::Shares;
 use super::names::{IndexName, ObjectKind, PackName, StoredName, point_location};
+use super::packer::Packer;
 use super::parameters::Parameters;
 use super::record::Records;
 use super::seal::Belongs;
@@ -28,7 +29,7 @@ use super::target::Target;
 use super::verify::get;
 use crate::env::Env;
 use crate::error::{Error, Kind, Result};
-use crate::id::{ObjectHash, PointId, RepositoryId, SessionId};
+use crate::id::{ChunkId, ObjectHash, PointId, RepositoryId, SessionId};
 use crate::point::{PointSummary, RecoveryPoint};
 
 /// The context under which points are sealed.
@@ -121,36 +122,70 @@ impl Shared {
 
     /// Folds what others appended, and lets the lookup follow.
     pub(crate) async fn refresh(&self) -> Result<Arc<State>> {
-        let state = self.log.refresh().await?;
-        self.follow(&state).await?;
-        Ok(state)
+        loop {
+            let state = self.log.refresh().await?;
+            match self.follow(&state).await {
+                Ok(()) => return Ok(state),
+                // An index may have been merged with others and deleted since the log was read: then the log says so by now.
+                Err(error) if error.kind() == Kind::NotFound => {
+                    if self.log.refresh().await?.next == state.next {
+                        return Err(error);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The bytes of these chunks, in the order asked for; those that `own` is still storing too. A collector may have moved them since the log was
+    /// read last: then the newest log says where they are.
+    ///
+    /// # Errors
+    /// As [`ChunkSource::get`](crate::store::ChunkSource::get) says.
+    pub(crate) async fn get(&self, ids: &[ChunkId], own: Option<&Packer>) -> Result<Vec<Bytes>> {
+        loop {
+            let followed = self.followed().await;
+            match self.fetcher.get(ids, own).await {
+                Err(error) if error.kind() == Kind::NotFound => {
+                    self.refresh().await?;
+                    if self.followed().await == followed {
+                        return Err(error);
+                    }
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// The log up to which (exclusive) the lookup has followed: it finds nothing that was retired before.
+    pub(crate) async fn followed(&self) -> u64 {
+        self.loaded.lock().await.next
     }
 
     /// Brings the lookup to `state`: index objects that are new are loaded, packs that were retired are no longer found.
-    pub(crate) async fn follow(&self, state: &State) -> Result<()> {
+    async fn follow(&self, state: &State) -> Result<()> {
         let mut loaded = self.loaded.lock().await;
         if loaded.next >= state.next {
             return Ok(());
         }
         let mut new = Vec::new();
-        // Retired since, or before an index that is new here was loaded.
-        let mut retired: Vec<PackName> = Vec::new();
-        retired.extend(loaded.packs.iter().filter(|p| !state.packs.contains_key(p)));
         for (name, index) in &state.indexes {
-            if loaded.indexes.contains(name) {
-                continue;
-            }
-            let (live, dead): (Vec<_>, Vec<_>) = index
-                .packs
-                .iter()
-                .partition(|p| state.packs.contains_key(p));
+            let mut live = index.packs.iter().filter(|p| state.packs.contains_key(p));
             // An index that was merged from others describes packs that are found already.
-            if live.iter().any(|p| !loaded.packs.contains(p)) {
+            if !loaded.indexes.contains(name) && live.any(|p| !loaded.packs.contains(p)) {
                 new.push(*name);
             }
-            retired.extend(dead);
         }
         self.load_indexes(&new).await?;
+        // Of all that the lookup finds, however it got there: own packs when they were published, others perhaps when following failed halfway.
+        // What an open session stored is live or about to be; a session that this state does not know yet began after it.
+        let gone = |pack: &PackName| {
+            let ended = pack.session.0 < state.next && !state.sessions.contains_key(&pack.session);
+            ended && !state.packs.contains_key(pack)
+        };
+        let view = self.lookup.view();
+        let found = view.packs().map(|pack| pack.name);
+        let retired: Vec<PackName> = found.filter(gone).collect();
         self.lookup.retire(&retired);
         loaded.packs = state.packs.keys().copied().collect();
         loaded.indexes = state.indexes.keys().copied().collect();

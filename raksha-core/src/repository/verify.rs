@@ -16,8 +16,9 @@ use super::checkpoint;
 use super::entry::{Entry, LogHome};
 use super::fold::State;
 use super::frame::unframe;
-use super::names::{CHECKPOINTS, KEYS, LOG, ObjectKind, PARAMETERS, StoredName, point_location};
+use super::names::{CHECKPOINTS, KEYS, LOG, ObjectKind, PARAMETERS, StoredName};
 use super::parameters::Described;
+use super::sign::Verifier;
 use super::target::Target;
 use crate::budget::Budget;
 use crate::error::{Error, Kind, Result};
@@ -37,7 +38,7 @@ const WHOLE: u64 = 16 << 20;
 const BATCH: usize = 256;
 
 /// What a verification found.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Verified {
     /// Objects that were read in full.
     pub objects: u64,
@@ -53,6 +54,44 @@ pub struct Verified {
     pub damage: Vec<Damage>,
     /// Objects that no version of this library made; nothing relies on them.
     pub foreign: Vec<String>,
+    /// If only a sample of the packs was read: how large it was, and what it may have missed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sampled: Option<Sampled>,
+    /// If it ended before all packs were read: where to go on, for [`VerifyOptions::after`](super::VerifyOptions::after).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<StoredName>,
+}
+
+/// A sample of the packs, drawn at random.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Sampled {
+    /// Packs that were read.
+    pub packs: u64,
+    /// Packs that there are.
+    pub of: u64,
+    /// The probability that this missed all of the damage, if one pack in a hundred is damaged (or one, if there are fewer).
+    pub missed_one_in_a_hundred: f64,
+    /// The probability that this missed it, if a single pack is damaged.
+    pub missed_single: f64,
+}
+
+impl Sampled {
+    /// A sample of `packs` out of `of`: drawn without putting back, so that the damaged packs it holds are distributed hypergeometrically.
+    pub(crate) fn new(packs: u64, of: u64) -> Self {
+        let missed = |damaged: u64| -> f64 {
+            let factors = (0..damaged.min(of)).map(|n| {
+                let (left, all) = ((of - packs).saturating_sub(n), of - n);
+                left as f64 / all as f64
+            });
+            factors.product()
+        };
+        Self {
+            packs,
+            of,
+            missed_one_in_a_hundred: missed(of.div_ceil(100)),
+            missed_single: missed(1),
+        }
+    }
 }
 
 impl Verified {
@@ -82,6 +121,9 @@ pub struct Hurt {
     /// The disk, if the point could be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk: Option<String>,
+    /// The servers that have the disk, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<String>,
     /// The first byte that cannot be restored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
@@ -92,6 +134,9 @@ impl fmt::Display for Damage {
         write!(f, "{}: {}", self.object, self.reason)?;
         for hurt in &self.hurts {
             write!(f, "; hurts point {}", hurt.point)?;
+            for server in &hurt.servers {
+                write!(f, " server {server}")?;
+            }
             if let Some(disk) = &hurt.disk {
                 write!(f, " {disk}")?;
             }
@@ -108,16 +153,20 @@ impl fmt::Display for Damage {
 /// # Errors
 /// Only what keeps the verification from going on: no repository there, or a target that fails. Damage is reported, not returned as an error.
 pub async fn verify_keyless(target: &Target) -> Result<Verified> {
-    verify_within(target, &Budget::new(KEYLESS_MEMORY)).await
+    verify_within(target, &Budget::new(KEYLESS_MEMORY), &ObjectKind::ALL).await
 }
 
-/// The same, with what is read under `budget`.
-pub(crate) async fn verify_within(target: &Target, budget: &Budget) -> Result<Verified> {
+/// The same, with what is read under `budget`, and of packs, index objects and points only those `kinds` read.
+pub(crate) async fn verify_within(
+    target: &Target,
+    budget: &Budget,
+    kinds: &[ObjectKind],
+) -> Result<Verified> {
     let mut found = Verified::default();
     let Some(described) = read_parameters(target, &mut found).await? else {
         return Ok(found);
     };
-    let state = follow_log(target, &described, &mut found).await?;
+    let mut state = follow_log(target, &described, &mut found).await?;
     check_framed(target, KEYS, &mut found, |_, bytes| {
         unframe(bytes, "key slot").map(drop)
     })
@@ -129,7 +178,8 @@ pub(crate) async fn verify_within(target: &Target, budget: &Budget) -> Result<Ve
         checkpoint::decode(bytes, number, &described.1.verifier).map(drop)
     })
     .await?;
-    check_stored(target, state.as_ref(), budget, &mut found).await?;
+    let verifier = &described.1.verifier;
+    check_stored(target, verifier, &mut state, (budget, kinds), &mut found).await?;
     Ok(found)
 }
 
@@ -219,17 +269,19 @@ async fn compare_copies(
     entries: &[Bytes],
     found: &mut Verified,
 ) -> Result<()> {
-    let copies = (first..).zip(entries).map(|(number, entry)| async move {
-        let location = log_location(number);
-        let copy = get(&*target.objects, &location).await;
-        (location, copy, entry)
-    });
+    let copies = (first..)
+        .zip(entries.iter().cloned())
+        .map(|(number, entry)| async move {
+            let location = log_location(number);
+            let copy = get(&*target.objects, &location).await;
+            (location, copy, entry)
+        });
     let mut copies = stream::iter(copies).buffered(IN_FLIGHT);
     while let Some((location, copy, entry)) = copies.next().await {
         let wrong = match copy {
             Ok(copy) => {
                 found.count(&copy);
-                (copy != *entry).then(|| {
+                (copy != entry).then(|| {
                     Error::new(
                         Kind::Corrupt,
                         "verify",
@@ -285,14 +337,24 @@ async fn check_framed(
 /// Checks every pack, index object and point against its name, and whether all that is live is there.
 async fn check_stored(
     target: &Target,
-    state: Option<&State>,
-    budget: &Budget,
+    verifier: &Verifier,
+    state: &mut Option<State>,
+    (budget, kinds): (&Budget, &[ObjectKind]),
     found: &mut Verified,
 ) -> Result<()> {
     let objects = &*target.objects;
-    let mut live = state.map(live_objects).unwrap_or_default();
+    let mut live = state.as_ref().map(live_objects).unwrap_or_default();
     for kind in ObjectKind::ALL {
         let listed = list_all(objects, kind.prefix()).await?;
+        if !kinds.contains(&kind) {
+            for meta in listed {
+                match StoredName::parse(&meta.location) {
+                    Some(_) => drop(live.remove(&meta.location)),
+                    None => found.foreign.push(meta.location.to_string()),
+                }
+            }
+            continue;
+        }
         let mut hashes = stream::iter(listed)
             .map(|meta| async move {
                 let hash = hash_of(objects, &meta, budget).await;
@@ -310,27 +372,55 @@ async fn check_stored(
                 Err(e) if e.kind() == Kind::NotFound => continue,
                 Err(e) => return Err(e),
             };
-            found.objects += 1;
-            found.bytes += bytes;
             live.remove(&location);
-            if hash != name.hash {
-                found.damage(&location, &misnamed());
-            }
+            found.named(&location, &name, hash, bytes);
         }
     }
-    for (location, kind) in live {
-        // Another process may have retired it since the log was folded.
-        match target.objects.head(&location).await {
-            Ok(_) => {}
-            Err(object_store::Error::NotFound { .. }) => {
-                let missing =
-                    Error::new(Kind::NotFound, "verify", format!("the {kind} is missing"));
-                found.damage(&location, &missing);
-            }
-            Err(e) => return Err(Error::object("verify", &location, e)),
+    // Whatever was not listed: lists may be late, or it is gone.
+    let mut missing = Vec::new();
+    for (location, (kind, name)) in live {
+        let read = async {
+            let head = objects.head(&location).await;
+            let meta = head.map_err(|e| Error::object("verify", &location, e))?;
+            hash_of(objects, &meta, budget).await
+        };
+        match read.await {
+            Ok((hash, bytes)) => found.named(&location, &name, hash, bytes),
+            Err(e) if e.kind() == Kind::NotFound => missing.push((location, kind, name)),
+            Err(e) => return Err(e),
+        }
+    }
+    let Some(state) = state.as_mut().filter(|_| !missing.is_empty()) else {
+        return Ok(());
+    };
+    // Others may have retired, merged or forgotten it, and deleted it, since the log was folded.
+    if let Err(error) = catch_up(target, verifier, state).await {
+        match error.kind() {
+            Kind::Corrupt | Kind::NotFound => found.damage(&log_location(state.next), &error),
+            _ => return Err(error),
+        }
+    }
+    let live = live_objects(state);
+    for (location, kind, _) in missing {
+        if live.contains_key(&location) {
+            let error = Error::new(Kind::NotFound, "verify", format!("the {kind} is missing"));
+            found.damage(&location, &error);
         }
     }
     Ok(())
+}
+
+/// Folds what was appended since.
+async fn catch_up(target: &Target, verifier: &Verifier, state: &mut State) -> Result<()> {
+    loop {
+        let entries = target.catalog.read(state.next, BATCH).await?;
+        if entries.is_empty() {
+            return Ok(());
+        }
+        for bytes in entries {
+            state.fold(&Entry::decode(state.next, &bytes)?, verifier)?;
+        }
+    }
 }
 
 /// The BLAKE3 of an object and its length. What is held of it meanwhile is under `budget`.
@@ -361,7 +451,7 @@ async fn hash_of(
     ))
 }
 
-fn misnamed() -> Error {
+pub(crate) fn misnamed() -> Error {
     Error::new(
         Kind::Corrupt,
         "verify",
@@ -398,26 +488,31 @@ pub fn verify_object(location: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// Where the objects are that the log says are live.
-fn live_objects(state: &State) -> BTreeMap<Path, ObjectKind> {
-    let packs = state
-        .packs
-        .keys()
-        .map(|n| (n.location(ObjectKind::Pack), ObjectKind::Pack));
-    let indexes = state
-        .indexes
-        .keys()
-        .map(|n| (n.location(ObjectKind::Index), ObjectKind::Index));
-    let points = state
-        .points
-        .iter()
-        .map(|(id, p)| (point_location(p.session, id), ObjectKind::Point));
-    packs.chain(indexes).chain(points).collect()
+fn live_objects(state: &State) -> BTreeMap<Path, (ObjectKind, StoredName)> {
+    let packs = state.packs.keys().map(|n| (ObjectKind::Pack, *n));
+    let indexes = state.indexes.keys().map(|n| (ObjectKind::Index, *n));
+    let points = state.points.iter().map(|(id, point)| {
+        let hash = ObjectHash::from_bytes(*id.as_bytes());
+        (ObjectKind::Point, StoredName::new(point.session, hash))
+    });
+    let all = packs.chain(indexes).chain(points);
+    all.map(|(kind, name)| (name.location(kind), (kind, name)))
+        .collect()
 }
 
 impl Verified {
     pub(crate) fn count(&mut self, bytes: &Bytes) {
         self.objects += 1;
         self.bytes += bytes.len() as u64;
+    }
+
+    /// An object of this name was read and has this hash.
+    fn named(&mut self, location: &Path, name: &StoredName, hash: ObjectHash, bytes: u64) {
+        self.objects += 1;
+        self.bytes += bytes;
+        if hash != name.hash {
+            self.damage(location, &misnamed());
+        }
     }
 
     pub(crate) fn damage(&mut self, object: &Path, reason: &Error) {

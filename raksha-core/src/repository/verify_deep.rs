@@ -7,14 +7,15 @@ use futures_util::{StreamExt, stream};
 use object_store::path::Path;
 
 use super::fold::State;
-use super::names::{ObjectKind, PackName};
+use super::names::{ObjectKind, PackName, StoredName};
 use super::pack::{Directory, slice};
 use super::shared::Shared;
-use super::verify::{Damage, Hurt, Verified, get, verify_within};
-use crate::cloud::DiskId;
+use super::verify::{Damage, Hurt, Sampled, Verified, get, misnamed, verify_within};
+use crate::cloud::{DiskId, DiskSource, Server};
 use crate::error::{Error, Kind, Result};
 use crate::format::tree::{FANOUT, Item, Node, Root};
 use crate::id::{ChunkId, PointId};
+use crate::point::RecoveryPoint;
 
 /// Packs opened at once.
 const IN_FLIGHT: usize = 2;
@@ -25,15 +26,26 @@ const IN_FLIGHT: usize = 2;
 pub struct VerifyOptions {
     /// Only these points and the chunks that they reach; none for all, and every chunk.
     pub points: Option<Vec<PointId>>,
+    /// Read only this share of the packs, drawn at random: 0.05 for every twentieth. None for all of them.
+    pub sample: Option<f64>,
+    /// Read packs at no more than this rate, so that it can go on in the background.
+    pub bytes_per_second: Option<u64>,
+    /// End after so many bytes of packs, and say where to go on: [`Verified::next`].
+    pub most_bytes: Option<u64>,
+    /// Go on behind this pack: what an earlier verification gave as [`Verified::next`].
+    pub after: Option<StoredName>,
 }
 
 /// Chunks that cannot be had, with the objects that should hold them.
 type Bad = HashMap<ChunkId, Path>;
 
 pub(crate) async fn verify(shared: &Arc<Shared>, options: &VerifyOptions) -> Result<Verified> {
-    let mut found = verify_within(&shared.target, &shared.shares.fetching()).await?;
+    // Packs are read once, below: hashed and opened at the same time.
+    let kinds = [ObjectKind::Index, ObjectKind::Point];
+    let mut found = verify_within(&shared.target, &shared.shares.fetching(), &kinds).await?;
+    let bad = open_packs(shared, options, &mut found).await?;
     let state = shared.refresh().await?;
-    let bad = open_packs(shared, &state, &mut found).await?;
+    let mut hurts = Vec::new();
     let mut whole = HashSet::new();
     for id in state.points.keys() {
         if options
@@ -43,49 +55,73 @@ pub(crate) async fn verify(shared: &Arc<Shared>, options: &VerifyOptions) -> Res
         {
             continue;
         }
-        check_point(shared, &state, id, &bad, &mut whole, &mut found).await?;
+        check_point(shared, &state, id, &bad, &mut whole, &mut hurts).await?;
         found.points += 1;
+    }
+    // What others forgot and collected meanwhile is not hurt.
+    let state = shared.refresh().await?;
+    for (object, reason, hurt) in hurts {
+        if state.points.contains_key(&hurt.point) {
+            note(&mut found, object, reason, hurt);
+        }
     }
     Ok(found)
 }
 
-/// Opens every chunk of every live pack.
-async fn open_packs(shared: &Arc<Shared>, state: &State, found: &mut Verified) -> Result<Bad> {
+/// Opens every chunk of every live pack, or of those that the options ask for.
+async fn open_packs(
+    shared: &Arc<Shared>,
+    options: &VerifyOptions,
+    found: &mut Verified,
+) -> Result<Bad> {
+    let state = shared.refresh().await?;
     let known = found.damaged();
     let budget = &shared.shares.fetching();
+    let began = tokio::time::Instant::now();
+    let (packs, sampled) = chosen(shared, &state, options)?;
+    found.sampled = sampled;
+    let last = packs.last().copied();
+    let mut read = 0;
+    let mut damaged: Vec<(PackName, Error)> = Vec::new();
     let mut bad = Bad::new();
     let mut unreadable = HashSet::new();
-    let packs: Vec<PackName> = state.packs.keys().copied().collect();
     let mut reads = stream::iter(packs)
         .map(|pack| async move {
-            let bytes = state.packs.get(&pack).map_or(0, |live| live.bytes);
+            let bytes = budget_for(shared, &pack).await;
             let _permit = budget.take(bytes).await;
             (pack, open_pack(shared, &pack).await)
         })
-        .buffer_unordered(IN_FLIGHT);
+        .buffered(IN_FLIGHT);
     while let Some((pack, outcome)) = reads.next().await {
         let location = pack.location(ObjectKind::Pack);
-        let new = !known.contains(location.as_ref());
         match outcome {
             Ok(opened) => {
+                found.objects += 1;
+                found.bytes += opened.bytes;
                 found.chunks += opened.chunks;
-                if let Some((_, error)) = opened.damaged.first().filter(|_| new) {
-                    found.damage(&location, error);
+                read += opened.bytes;
+                let first = opened.damaged.first().map(|(_, error)| error);
+                match (opened.named, first) {
+                    (true, None) => {}
+                    (_, Some(error)) => damaged.push((pack, told_again(error))),
+                    (false, None) => damaged.push((pack, misnamed())),
                 }
-                bad.extend(
-                    opened
-                        .damaged
-                        .into_iter()
-                        .map(|(id, _)| (id, location.clone())),
-                );
+                let lost = opened.damaged.into_iter();
+                bad.extend(lost.map(|(id, _)| (id, location.clone())));
             }
             Err(e) if matches!(e.kind(), Kind::Corrupt | Kind::NotFound) => {
-                if new {
-                    found.damage(&location, &e);
-                }
+                damaged.push((pack, e));
                 unreadable.insert(pack);
             }
             Err(e) => return Err(e),
+        }
+        if options.most_bytes.is_some_and(|most| read >= most) && last != Some(pack) {
+            found.next = Some(pack);
+            break;
+        }
+        if let Some(rate) = options.bytes_per_second {
+            let due = std::time::Duration::from_secs_f64(read as f64 / rate.max(1) as f64);
+            tokio::time::sleep_until(began + due).await;
         }
     }
     drop(reads);
@@ -97,7 +133,54 @@ async fn open_packs(shared: &Arc<Shared>, state: &State, found: &mut Verified) -
             Ok(())
         })?;
     }
+    // What others retired meanwhile is not missed: what it held is elsewhere, or nobody needs it.
+    let state = shared.refresh().await?;
+    for (pack, error) in damaged {
+        let location = pack.location(ObjectKind::Pack);
+        if state.packs.contains_key(&pack) && !known.contains(location.as_ref()) {
+            found.damage(&location, &error);
+        }
+    }
     keep_lost(shared, bad)
+}
+
+async fn budget_for(shared: &Shared, pack: &PackName) -> u64 {
+    let state = shared.log.seen().await;
+    state.packs.get(pack).map_or(0, |live| live.bytes)
+}
+
+/// The packs to read, in the order of their names, and what sample of all they are.
+fn chosen(
+    shared: &Shared,
+    state: &State,
+    options: &VerifyOptions,
+) -> Result<(Vec<PackName>, Option<Sampled>)> {
+    let all = state.packs.keys().copied();
+    let left: Vec<PackName> = all
+        .filter(|pack| options.after.is_none_or(|after| *pack > after))
+        .collect();
+    let Some(share) = options.sample else {
+        return Ok((left, None));
+    };
+    let of = left.len() as u64;
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a share of `of`
+    let wanted = ((of as f64 * share.clamp(0.0, 1.0)).ceil() as u64).min(of);
+    // Selection sampling (Knuth, algorithm 3.4.2 S): each set of that size is as likely as any other.
+    let mut packs = Vec::new();
+    for (seen, pack) in (0u64..).zip(left) {
+        let missing = wanted - packs.len() as u64;
+        let drawn = u128::from(u64::from_le_bytes(shared.env.random()?)) * u128::from(of - seen);
+        if (drawn >> 64) < u128::from(missing) {
+            packs.push(pack);
+        }
+    }
+    let sampled = Sampled::new(packs.len() as u64, of);
+    Ok((packs, Some(sampled)))
+}
+
+/// The same once more.
+fn told_again(error: &Error) -> Error {
+    Error::new(Kind::Corrupt, "verify", error.to_string())
 }
 
 /// Drops those chunks of which another pack holds a copy.
@@ -119,6 +202,9 @@ fn keep_lost(shared: &Shared, mut bad: Bad) -> Result<Bad> {
 }
 
 struct Opened {
+    bytes: u64,
+    /// Whether its bytes are those that its name says.
+    named: bool,
     chunks: u64,
     damaged: Vec<(ChunkId, Error)>,
 }
@@ -126,10 +212,12 @@ struct Opened {
 async fn open_pack(shared: &Arc<Shared>, pack: &PackName) -> Result<Opened> {
     let location = pack.location(ObjectKind::Pack);
     let bytes = get(&*shared.target.objects, &location).await?;
-    let records = Arc::clone(&shared.records);
+    let (records, name) = (Arc::clone(&shared.records), *pack);
     let open = move || -> Result<Opened> {
         let directory = Directory::of_pack(&bytes)?;
         let mut opened = Opened {
+            bytes: bytes.len() as u64,
+            named: StoredName::of(name.session, &bytes) == name,
             chunks: 0,
             damaged: Vec::new(),
         };
@@ -152,7 +240,7 @@ async fn check_point(
     id: &PointId,
     bad: &Bad,
     whole: &mut HashSet<ChunkId>,
-    found: &mut Verified,
+    hurts: &mut Hurts,
 ) -> Result<()> {
     let point = match shared.load_point(state, id).await {
         Ok(point) => point,
@@ -160,28 +248,63 @@ async fn check_point(
             let hurt = Hurt {
                 point: *id,
                 disk: None,
+                servers: Vec::new(),
                 offset: None,
             };
-            note(found, format!("point {id}"), e.to_string(), hurt);
+            hurts.push((format!("point {id}"), e.to_string(), hurt));
             return Ok(());
         }
         Err(e) => return Err(e),
     };
     for disk in &point.disks {
-        check_tree(shared, (id, &disk.disk), disk.root, bad, whole, found).await?;
+        let hurt = check_tree(shared, disk.root, bad, whole).await?;
+        for (object, offset) in hurt {
+            let hurt = Hurt {
+                point: *id,
+                disk: Some(disk.disk.to_string()),
+                servers: servers_of(&point, &disk.disk),
+                offset: Some(offset),
+            };
+            let reason = "a chunk of a recovery point cannot be had".to_owned();
+            hurts.push((object, reason, hurt));
+        }
     }
     Ok(())
 }
 
-/// Walks a tree with offsets, so that what is damaged can be named by where it lies on the disk.
+/// The names of the servers that have the disk.
+fn servers_of(point: &RecoveryPoint, disk: &DiskId) -> Vec<String> {
+    let has = |server: &&Server| {
+        server
+            .attachments
+            .iter()
+            .any(|at| match (&at.source, disk) {
+                (DiskSource::Volume(volume), DiskId::Volume(id)) => volume == id,
+                (
+                    DiskSource::Local { name, .. },
+                    DiskId::Local {
+                        server: of,
+                        name: id,
+                    },
+                ) => *of == server.id && name == id,
+                _ => false,
+            })
+    };
+    let servers = point.graph.servers.iter().filter(has);
+    servers.map(|server| server.name.clone()).collect()
+}
+
+/// What is hurt: the object, why, and where.
+type Hurts = Vec<(String, String, Hurt)>;
+
+/// Walks a tree with offsets, so that what is damaged can be named by where it lies on the disk. Gives the objects that hurt it, with the
+/// first offset that each of them hurts.
 async fn check_tree(
     shared: &Arc<Shared>,
-    (point, disk): (&PointId, &DiskId),
     root: Root,
     bad: &Bad,
     whole: &mut HashSet<ChunkId>,
-    found: &mut Verified,
-) -> Result<()> {
+) -> Result<BTreeMap<String, u64>> {
     let mut hurt: BTreeMap<String, u64> = BTreeMap::new();
     let mut seen = HashSet::new();
     // Nodes to read: where they begin on the disk, and how many bytes each of their children covers.
@@ -194,7 +317,7 @@ async fn check_tree(
         }
         let node = match bad.get(&id) {
             Some(location) => Err(location.to_string()),
-            None => match shared.fetcher.get(&[id], None).await {
+            None => match shared.get(&[id], None).await {
                 Ok(bytes) => bytes
                     .first()
                     .map(|b| Node::decode(b))
@@ -209,7 +332,7 @@ async fn check_tree(
         let node = match node {
             Ok(node) => node,
             Err(object) => {
-                hurt.entry(object).or_insert(offset);
+                first(&mut hurt, object, offset);
                 continue;
             }
         };
@@ -229,10 +352,10 @@ async fn check_tree(
                     if let Item::Chunk { id, .. } = item {
                         if let Some(location) = bad.get(&id) {
                             is_whole = false;
-                            hurt.entry(location.to_string()).or_insert(at);
+                            first(&mut hurt, location.to_string(), at);
                         } else if shared.lookup.locate(&id)?.is_none() {
                             is_whole = false;
-                            hurt.entry(format!("chunk {id}")).or_insert(at);
+                            first(&mut hurt, format!("chunk {id}"), at);
                         }
                     }
                     at += u64::from(item.length());
@@ -244,20 +367,12 @@ async fn check_tree(
         }
     }
     debug_assert!(segment_size > 0 || !hurt.is_empty());
-    for (object, offset) in hurt {
-        let hurt = Hurt {
-            point: *point,
-            disk: Some(disk.to_string()),
-            offset: Some(offset),
-        };
-        note(
-            found,
-            object,
-            "a chunk of a recovery point cannot be had".into(),
-            hurt,
-        );
-    }
-    Ok(())
+    Ok(hurt)
+}
+
+fn first(hurt: &mut BTreeMap<String, u64>, object: String, offset: u64) {
+    let known = hurt.entry(object).or_insert(offset);
+    *known = offset.min(*known);
 }
 
 fn push_children(

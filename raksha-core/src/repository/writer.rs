@@ -41,7 +41,8 @@ impl Writer {
         let session =
             Arc::new(Session::open(Arc::clone(&shared), Purpose::Write, pins, who).await?);
         let packer = packer(&session);
-        let checked = shared.log.seen().await.next;
+        // Not how far the log is known: another task of this process may have read ahead, and the lookup not have followed yet.
+        let checked = shared.followed().await;
         Ok(Self {
             session,
             packer,
@@ -133,11 +134,7 @@ impl ChunkSource for Writer {
     }
 
     async fn get(&self, ids: &[ChunkId]) -> Result<Vec<Bytes>> {
-        self.session
-            .shared
-            .fetcher
-            .get(ids, Some(&self.packer))
-            .await
+        self.session.shared.get(ids, Some(&self.packer)).await
     }
 }
 

@@ -20,6 +20,8 @@ pub(super) struct Connections {
 
 impl Connections {
     pub(super) async fn new(config: &CloudConfig, options: &ClientOptions) -> Result<Self> {
+        // Unless the embedder chose one before: an error here says just that.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let tls = Tls::read(config).await?;
         let build = |idle: usize| {
             let mut builder = reqwest::Client::builder()

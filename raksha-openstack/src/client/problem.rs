@@ -197,16 +197,16 @@ fn describe(error: Error, call: &Call) -> Error {
         .with("request", format!("{} {}", call.method, call.shown))
 }
 
-/// Whether what failed is TLS and not the network: rustls reports that as invalid data.
+/// Whether what failed is TLS and not the network: rustls reports that as invalid data. An I/O error that wraps another one is no source of it, but holds it.
 pub(super) fn is_tls(error: &reqwest::Error) -> bool {
     let mut at: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(error) = at {
-        if let Some(io) = error.downcast_ref::<std::io::Error>()
-            && io.kind() == std::io::ErrorKind::InvalidData
-        {
+        let io = error.downcast_ref::<std::io::Error>();
+        if io.is_some_and(|io| io.kind() == std::io::ErrorKind::InvalidData) {
             return true;
         }
-        at = error.source();
+        let held = io.and_then(std::io::Error::get_ref);
+        at = held.map(|held| held as _).or_else(|| error.source());
     }
     false
 }

@@ -150,7 +150,9 @@ impl Found {
     /// Translates, and leaves out references to what may not be seen.
     fn into_surroundings(self, notes: &Notes) -> Result<Surroundings> {
         let networks = each(self.networks, networking::network)?;
-        let subnets = each(self.subnets, networking::subnet)?;
+        let mut subnets = each(self.subnets, networking::subnet)?;
+        // A network that may not be seen is noted where a port is on it.
+        subnets.retain(|subnet| networks.iter().any(|n| n.id == subnet.network));
         let mut security_groups = Vec::new();
         for group in self.groups {
             let (group, left_out) = networking::security_group(group)?;

@@ -275,3 +275,91 @@ pub(super) fn server_group(raw: Value) -> Result<ServerGroup> {
         raw,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn volume(id: &str, device: Option<&str>, bootable: bool) -> VolumeSlot {
+        VolumeSlot {
+            volume: VolumeId::new(id),
+            device: device.map(str::to_owned),
+            delete_on_termination: false,
+            tag: None,
+            bootable,
+        }
+    }
+
+    /// Names of the disks in order, the one that is booted from marked.
+    fn disks(raw: Value, volumes: Vec<VolumeSlot>) -> Vec<String> {
+        let around = Around {
+            flavor: listed_flavor(&json!({"name": "f", "vcpus": 1, "ram": 1, "disk": 1})).unwrap(),
+            image: None,
+            image_size: None,
+            key_pair: None,
+            server_group: None,
+            ports: Vec::new(),
+            volumes,
+        };
+        let server = server(raw, around).unwrap();
+        let disks = server.attachments.into_iter().map(|disk| {
+            let name = match disk.source {
+                DiskSource::Local { name, .. } => name,
+                DiskSource::Volume(id) => id.to_string(),
+            };
+            let boots = if disk.boot_index == Some(0) { "*" } else { "" };
+            format!("{name}{boots}")
+        });
+        disks.collect()
+    }
+
+    #[test]
+    fn disks_come_in_the_order_of_their_devices() {
+        let raw = json!({"id": "s", "status": "ACTIVE", "image": {"id": "i"}});
+        let volumes = vec![
+            volume("z", Some("/dev/vdaa"), false),
+            volume("none", None, true),
+            volume("c", Some("/dev/vdc"), true),
+            volume("b", Some("/dev/vdb"), false),
+        ];
+        assert_eq!(disks(raw, volumes), ["root*", "b", "c", "z", "none"]);
+    }
+
+    #[test]
+    fn a_server_without_image_boots_from_its_root_device_or_the_first_bootable_volume() {
+        let volumes = || {
+            vec![
+                volume("old", Some("/dev/vdb"), true),
+                volume("data", Some("/dev/vda"), false),
+            ]
+        };
+        let mut raw = json!({"id": "s", "status": "ACTIVE", "image": ""});
+        assert_eq!(disks(raw.clone(), volumes()), ["old*", "data"]);
+        raw["OS-EXT-SRV-ATTR:root_device_name"] = json!("/dev/vda");
+        assert_eq!(disks(raw.clone(), volumes()), ["data*", "old"]);
+        assert!(disks(raw, Vec::new()).is_empty());
+    }
+
+    #[test]
+    fn what_the_server_says_of_its_volumes_fills_in_what_older_novas_do_not_list() {
+        let raw = json!({"os-extended-volumes:volumes_attached": [
+            {"id": "a", "delete_on_termination": true}, {"id": "b", "delete_on_termination": false}]});
+        let listed = [
+            json!({"volumeId": "a", "device": "/dev/vda"}),
+            json!({"volumeId": "b", "delete_on_termination": true}),
+        ];
+        let goes = |slots: Vec<VolumeSlot>| -> Vec<bool> {
+            slots
+                .iter()
+                .map(|slot| slot.delete_on_termination)
+                .collect()
+        };
+        assert_eq!(
+            goes(volume_slots(&raw, Some(&listed)).unwrap()),
+            [true, true]
+        );
+        assert_eq!(goes(volume_slots(&raw, None).unwrap()), [true, false]);
+    }
+}

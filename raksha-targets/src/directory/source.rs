@@ -15,8 +15,8 @@ use object_store::{
 use super::blocking;
 use super::files::refused;
 
-/// Bytes that one trip to a blocking thread reads.
-const READ: u64 = 1 << 20;
+/// Bytes that one trip to a blocking thread reads: as many as are asked for at once, so that nothing has to be joined.
+const READ: u64 = 4 << 20;
 
 /// An object that is open for reading.
 pub(super) struct Source {

@@ -5,12 +5,16 @@
 //! so what a crashed writer left behind is told from what a living one is writing without asking any clock.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path as FilePath, PathBuf};
 
+use raksha_core::direct::DirectFile;
 use raksha_core::env::Env;
 
 use super::files::STAGING;
+
+/// From this many bytes on it pays to open the file a second time.
+const DIRECT: usize = 1 << 20;
 
 /// The staging directory of a target.
 #[derive(Debug)]
@@ -102,8 +106,16 @@ impl Staged {
         &mut self.file
     }
 
+    /// Appends `bytes`; past the page cache if they are many.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)
+        let mut rest = bytes;
+        if bytes.len() >= DIRECT {
+            let at = self.file.stream_position()?;
+            let done = DirectFile::open(&self.path).write_at(bytes, at)?;
+            self.file.seek(SeekFrom::Start(at + done as u64))?;
+            rest = bytes.get(done..).unwrap_or_default();
+        }
+        self.file.write_all(rest)
     }
 
     /// Gives the file the name `to`. Its bytes must have been synced before; the directory must be synced afterwards.

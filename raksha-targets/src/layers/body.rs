@@ -72,7 +72,7 @@ impl Body {
             self.from = None;
             match self.core.pause(&mut self.attempts, &error) {
                 Some(pause) => tokio::time::sleep(pause).await,
-                None => return Err(error),
+                None => return Err(self.core.named(error)),
             }
             self.reopen().await?;
         }

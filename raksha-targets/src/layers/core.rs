@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::backoff::{Attempts, Retries};
 use super::classify::timed_out;
 use super::metrics::{Metrics, Operation, RequestEvent};
+use super::named;
 use super::rate::Rate;
 use super::{GuardOptions, Timeouts};
 
@@ -59,6 +60,8 @@ pub(super) struct Turn {
 /// The policies of a target, shared by all of its requests.
 #[derive(Debug)]
 pub(super) struct Core {
+    /// What the target is, for errors.
+    name: Arc<str>,
     turns: Option<Arc<Semaphore>>,
     requests: Option<Rate>,
     bytes: Option<Rate>,
@@ -75,7 +78,7 @@ pub(super) struct Failed {
 }
 
 impl Core {
-    pub(super) fn new(options: GuardOptions, env: Env) -> Self {
+    pub(super) fn new(name: &str, options: GuardOptions, env: Env) -> Self {
         let GuardOptions {
             concurrency,
             requests_per_second,
@@ -85,6 +88,7 @@ impl Core {
             observer,
         } = options;
         Self {
+            name: name.into(),
             turns: concurrency.map(|n| Arc::new(Semaphore::new(n.get()))),
             // A second's worth may come at once.
             requests: requests_per_second.map(|n| Rate::new(n.get().into(), n.get().into())),
@@ -153,8 +157,16 @@ impl Core {
         });
         match answer {
             Ok(answer) => Ok((answer, turn)),
-            Err(error) => Err(Failed { error, pause }),
+            Err(error) => Err(Failed {
+                error: self.named(error),
+                pause,
+            }),
         }
+    }
+
+    /// The same error, which says that it comes from this target.
+    pub(super) fn named(&self, error: Error) -> Error {
+        named::of(&self.name, error)
     }
 
     /// The pause after an error that came when the request was answered already; nothing if it is final.

@@ -49,9 +49,21 @@ impl Guarded {
         options: GuardOptions,
         env: Env,
     ) -> Self {
+        let name = inner.to_string();
+        Self::named(inner, &name, ordered, options, env)
+    }
+
+    /// The same; errors call the target by `name`.
+    pub fn named(
+        inner: Arc<dyn ObjectStore>,
+        name: &str,
+        ordered: bool,
+        options: GuardOptions,
+        env: Env,
+    ) -> Self {
         Self {
             inner,
-            core: Arc::new(Core::new(options, env)),
+            core: Arc::new(Core::new(name, options, env)),
             ordered,
         }
     }
@@ -202,7 +214,7 @@ impl Core {
         };
         next.map_err(|error| Failed {
             pause: self.pause(attempts, &error),
-            error,
+            error: self.named(error),
         })
     }
 }

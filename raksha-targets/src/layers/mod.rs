@@ -7,6 +7,7 @@ mod core;
 mod delete;
 mod guard;
 mod metrics;
+mod named;
 mod rate;
 #[cfg(test)]
 mod tests;

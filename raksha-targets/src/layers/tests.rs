@@ -228,6 +228,11 @@ async fn silence_ends_at_the_deadline() {
     assert_eq!(begun.elapsed().as_secs(), 68);
     let error = raksha_core::Error::object("store", &Path::from("o"), error);
     assert_eq!(error.kind(), raksha_core::Kind::Timeout, "{error}");
+    let text = error.to_string();
+    assert!(
+        text.contains("object o") && text.contains("faulty InMemory"),
+        "{text}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -153,8 +153,9 @@ impl Cluster {
                 value.map_err(step("settings"))?,
             );
             // SAFETY: as above.
-            let set =
-                unsafe { (cluster.functions.rados_conf_set)(handle, name.as_ptr(), value.as_ptr()) };
+            let set = unsafe {
+                (cluster.functions.rados_conf_set)(handle, name.as_ptr(), value.as_ptr())
+            };
             check(set).map_err(step("settings"))?;
         }
         // SAFETY: the handle is alive.
@@ -309,12 +310,9 @@ impl Pool {
                         [value.len()].as_ptr(),
                         1,
                     ),
-                    None => (f.rados_write_op_omap_rm_keys2)(
-                        op,
-                        keys.as_ptr(),
-                        [key.len()].as_ptr(),
-                        1,
-                    ),
+                    None => {
+                        (f.rados_write_op_omap_rm_keys2)(op, keys.as_ptr(), [key.len()].as_ptr(), 1)
+                    }
                 }
             }
         })

@@ -164,9 +164,14 @@ impl Index {
         self.shards
     }
 
+    /// Makes the shards that are not there.
+    pub(super) fn mend(&self) -> io::Result<()> {
+        (0..self.shards).try_for_each(|n| self.pool.touch(&shard(n)))
+    }
+
     /// The entry of a name.
     pub(super) fn entry(&self, name: &str) -> io::Result<Option<String>> {
-        self.pool.value(&self.shard_of(name), name)
+        self.pool.value(&self.shard_of(name), name).map_err(lost)
     }
 
     /// Sets a name's entry, whatever it is.
@@ -174,6 +179,7 @@ impl Index {
         let value = entry.write();
         self.pool
             .exchange(&self.shard_of(name), name, None, Some(value.as_bytes()))
+            .map_err(lost)
     }
 
     /// Replaces a name's entry (or removes it) if it is the expected one; says whether it was. Nothing is expected as an empty text.
@@ -192,7 +198,7 @@ impl Index {
         {
             Ok(()) => Ok(true),
             Err(e) if e.raw_os_error() == Some(CANCELLED) => Ok(false),
-            Err(e) => Err(e),
+            Err(e) => Err(lost(e)),
         }
     }
 
@@ -205,7 +211,8 @@ impl Index {
     ) -> io::Result<(Vec<(String, String)>, bool)> {
         // What an OSD gives at once at most, unless configured otherwise (osd_max_omap_entries_per_request).
         const PAGE: u64 = 1024;
-        self.pool.values(&shard(number), prefix, after, PAGE)
+        let page = self.pool.values(&shard(number), prefix, after, PAGE);
+        page.map_err(lost)
     }
 
     fn shard_of(&self, name: &str) -> String {
@@ -215,6 +222,17 @@ impl Index {
 
 /// `ECANCELED` of Linux, the only system that librados is built for.
 const CANCELLED: i32 = 125;
+
+/// A shard that is not there is no answer to a question about a name.
+fn lost(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::NotFound => io::Error::new(
+            io::ErrorKind::InvalidData,
+            "an object of the index of names is lost: make it anew with `raksha target reindex`",
+        ),
+        _ => error,
+    }
+}
 
 fn shard(number: usize) -> String {
     format!("{HEADER}/{number:04}")

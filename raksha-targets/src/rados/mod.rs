@@ -8,7 +8,10 @@
 //! index besides, see `index.rs`.
 
 mod errors;
-#[allow(unsafe_code, reason = "librados is a C library; the file says why each call is sound")]
+#[allow(
+    unsafe_code,
+    reason = "librados is a C library; the file says why each call is sound"
+)]
 mod ffi;
 mod index;
 mod listing;
@@ -136,9 +139,10 @@ impl Place {
             Connecting::Step(_, e) => {
                 let (kind, message) = match e.kind() {
                     io::ErrorKind::TimedOut => (Kind::Timeout, "no monitor of the cluster answers"),
-                    io::ErrorKind::PermissionDenied => {
-                        (Kind::Unauthenticated, "the cluster does not know this user, or the key is another")
-                    }
+                    io::ErrorKind::PermissionDenied => (
+                        Kind::Unauthenticated,
+                        "the cluster does not know this user, or the key is another",
+                    ),
                     io::ErrorKind::NotFound => (
                         Kind::Unauthenticated,
                         "there is no keyring for this user: put its key into the file that ceph.conf names, by default /etc/ceph/ceph.client.USER.keyring",
@@ -248,9 +252,9 @@ impl Place {
     async fn open_off_thread(self, create: bool, env: &Env) -> Result<Inner> {
         let env = env.clone();
         let opened = tokio::task::spawn_blocking(move || self.open(create, env));
-        opened.await.map_err(|e| {
-            Error::new(Kind::Internal, OPEN, "a thread did not finish").caused_by(e)
-        })?
+        opened
+            .await
+            .map_err(|e| Error::new(Kind::Internal, OPEN, "a thread did not finish").caused_by(e))?
     }
 }
 

@@ -42,6 +42,9 @@ pub async fn reindex(address: &str, options: &OpenOptions) -> Result<Reindexed> 
     let inner = Place::read(address)?.open_off_thread(true, &options.env);
     let inner = Arc::new(inner.await?);
     let failed = |e| Error::object(OPERATION, &Path::from("index"), e);
+    let index = Path::from("index");
+    let mended = inner.blocking(&index, |inner| inner.index.mend());
+    mended.await.map_err(failed)?;
     let mut done = Reindexed {
         added: add(&inner).await.map_err(failed)?,
         ..Reindexed::default()
@@ -64,16 +67,18 @@ async fn add(inner: &Arc<Inner>) -> object_store::Result<u64> {
     let (send, mut names) = mpsc::channel(1000);
     let about = Path::from("index");
     let list = inner.blocking(&about, move |inner| {
-        inner.data.names(|name| {
-            Index::is_part(name) || send.blocking_send(name.to_owned()).is_ok()
-        })
+        inner
+            .data
+            .names(|name| Index::is_part(name) || send.blocking_send(name.to_owned()).is_ok())
     });
     let enter = async {
         let mut added = 0;
         while let Some(name) = names.recv().await {
             let about = Path::from(name.as_str());
             let enter = move |inner: &Inner| {
-                inner.index.replace(&name, "", Some(&Entry::open(&inner.env)?))
+                inner
+                    .index
+                    .replace(&name, "", Some(&Entry::open(&inner.env)?))
             };
             added += u64::from(inner.blocking(&about, enter).await?);
         }

@@ -13,10 +13,10 @@ use object_store::{Certificate, ClientOptions, ObjectStore, RetryConfig};
 use raksha_core::{Error, Kind, Result};
 
 use crate::address::{Address, invalid};
-use crate::ca;
 use crate::credentials::Credentials;
 use crate::layers::GuardOptions;
 use crate::open::{OpenOptions, OpenedTarget, TargetCapabilities};
+use crate::tls;
 
 const OPEN: &str = "open S3 target";
 
@@ -56,6 +56,7 @@ pub(crate) async fn open(
     let bulk_delete = address.take("bulk_delete")?.unwrap_or(true);
     address.finish(OPTIONS)?;
 
+    tls::choose_cryptography();
     // Deadlines are the guard's business; the client's own would cut large objects on slow lines.
     let mut client = ClientOptions::new()
         .with_timeout_disabled()
@@ -137,8 +138,8 @@ pub(crate) async fn open(
 }
 
 async fn certificates(file: &str) -> Result<Vec<Certificate>> {
-    let pem = ca::read(file).await?;
-    Certificate::from_pem_bundle(&pem).map_err(|e| ca::unfit(file).caused_by(e))
+    let pem = tls::read(file).await?;
+    Certificate::from_pem_bundle(&pem).map_err(|e| tls::unfit(file).caused_by(e))
 }
 
 #[cfg(test)]

@@ -115,7 +115,7 @@ impl Connection {
             body,
             about: _,
         } = request;
-        let url = format!("{}{path}", token.endpoint);
+        let url = format!("{}{path}", token.endpoint.trim_end_matches('/'));
         let mut sending = self
             .client
             .request(method.clone(), url)

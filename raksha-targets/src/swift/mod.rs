@@ -27,10 +27,10 @@ use raksha_core::{Error, Kind, Result};
 use reqwest::{Certificate, Client};
 
 use crate::address::{Address, invalid};
-use crate::ca;
 use crate::credentials::Credentials;
 use crate::layers::GuardOptions;
 use crate::open::{OpenOptions, OpenedTarget, TargetCapabilities};
+use crate::tls;
 use client::Connection;
 use limits::{Limits, about};
 use store::{Inner, Swift};
@@ -141,15 +141,16 @@ async fn make_or_find(inner: &Inner, create: bool) -> Result<()> {
 }
 
 async fn http_client(ca: Option<&str>) -> Result<Client> {
+    tls::choose_cryptography();
     // Deadlines are the guard's business: one for all would cut large objects on slow lines.
     let mut builder = Client::builder()
         .connect_timeout(Duration::from_secs(10))
         .pool_idle_timeout(Duration::from_secs(30))
         .redirect(reqwest::redirect::Policy::none());
     if let Some(file) = ca {
-        let pem = ca::read(file).await?;
+        let pem = tls::read(file).await?;
         let certificates =
-            Certificate::from_pem_bundle(&pem).map_err(|e| ca::unfit(file).caused_by(e))?;
+            Certificate::from_pem_bundle(&pem).map_err(|e| tls::unfit(file).caused_by(e))?;
         for certificate in certificates {
             builder = builder.add_root_certificate(certificate);
         }

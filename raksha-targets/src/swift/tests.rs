@@ -178,6 +178,43 @@ async fn who_is_asked_to_wait_waits_and_who_is_full_says_so() {
     }
 }
 
+/// What the service says it stored is compared with what was sent; a token that ends in the middle of uploads is renewed.
+#[tokio::test]
+async fn uploads_are_checked_and_go_on_under_another_token() {
+    // The MD5 of "hello", RFC 1321's algorithm by md5sum.
+    const HELLO: &str = "ETag: 5d41402abc4b2a76b9719d911017c592\r\n";
+    let wrong = AtomicU64::new(1);
+    let url = serve(
+        move |asked| match (asked.line.as_str(), asked.token.as_str()) {
+            ("GET /info", _) => (200, "", INFO.into()),
+            ("HEAD /v1/account/box", _) => (204, "", String::new()),
+            (_, "token-0") => (401, "", String::new()),
+            (line, _) if line.starts_with("PUT") => {
+                assert_eq!(asked.body, "hello", "the body must be sent again, too");
+                let damaged = line.ends_with("/always") || wrong.swap(0, Ordering::SeqCst) == 1;
+                let headers = if damaged { "ETag: 0123\r\n" } else { HELLO };
+                (201, headers, String::new())
+            }
+            _ => (404, "", String::new()),
+        },
+    )
+    .await;
+    let (target, source) = connect(url).await;
+    let put = |name: &'static str| {
+        let objects = Arc::clone(&target.objects);
+        async move { objects.put(&Path::from(name), "hello".into()).await }
+    };
+    for stored in join_all((0..8).map(|_| put("once"))).await {
+        stored.unwrap();
+    }
+    assert_eq!(source.given.load(Ordering::SeqCst), 2);
+    let error = tokio::time::timeout(Duration::from_secs(1), put("always")).await;
+    assert!(
+        error.is_err(),
+        "a wrong checksum is no success, and is tried again"
+    );
+}
+
 #[tokio::test]
 async fn listings_go_page_by_page_and_stop_if_they_go_in_circles() {
     let names: Vec<String> = (0..8).map(|i| format!("n{i}")).collect();

@@ -24,7 +24,7 @@ use raksha_core::repository::{
 use crate::{Random, restore};
 use bucket::{Bucket, Line};
 pub use faults::Faults;
-use oracle::Oracle;
+use oracle::{Oracle, Restored};
 use process::{Mortal, Process, Work, first_secret, options};
 
 /// What became of a world.
@@ -49,7 +49,8 @@ pub fn simulate(seed: u64) -> Simulated {
         .start_paused(true)
         .build()
         .unwrap();
-    runtime.block_on(World::new(seed).live())
+    // Within the runtime, whose clock stands still, from the first moment.
+    runtime.block_on(async { World::new(seed).live().await })
 }
 
 struct World {
@@ -160,7 +161,7 @@ impl World {
             true => {
                 let magnitude = 2 + self.random.below(9);
                 self.random.below(1 << magnitude)
-            },
+            }
             false => u64::MAX,
         };
         let life = Mortal::new(process.run(), polls, line.clone());
@@ -230,6 +231,10 @@ impl World {
         }
         let points = repository.points().await?;
         let ids: Vec<PointId> = points.into_iter().map(|point| point.id).collect();
+        for id in &ids {
+            // Whoever held it may have died before letting go.
+            repository.hold(*id, false, "the end").await?;
+        }
         if !ids.is_empty() {
             repository.forget(&ids, "the end").await?;
         }
@@ -240,7 +245,11 @@ impl World {
             .await
             .into_iter()
             .map(|(location, _)| location.to_string())
-            .filter(|l| ["packs/", "index/", "points/"].iter().any(|p| l.starts_with(p)))
+            .filter(|l| {
+                ["packs/", "index/", "points/"]
+                    .iter()
+                    .any(|p| l.starts_with(p))
+            })
             .collect();
         if !left.is_empty() {
             self.oracle
@@ -254,10 +263,14 @@ impl World {
 async fn give_back(objects: Arc<dyn ObjectStore>, known: &Oracle) -> raksha_core::Result<()> {
     let (options, _) = options(&mut Random::new(1));
     let repository = Repository::open(Target::new(objects), &first_secret(), options).await?;
-    let mut listed: BTreeMap<PointId, Option<Vec<u8>>> = BTreeMap::new();
+    let mut listed: BTreeMap<PointId, Restored> = BTreeMap::new();
     for point in repository.points().await? {
-        let bytes = restore(&repository, point.id).await;
-        listed.insert(point.id, bytes.ok().flatten());
+        let restored = match restore(&repository, point.id).await {
+            Ok(Some(bytes)) => Ok(bytes),
+            Ok(None) => Err("it was never finished".to_owned()),
+            Err(error) => Err(format!("{error:?}")),
+        };
+        listed.insert(point.id, restored);
     }
     known.compare(&listed);
     Ok(())

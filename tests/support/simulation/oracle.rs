@@ -13,6 +13,9 @@ use crate::Random;
 /// Contents by their hash: each is made once, so that it says which backup it is of.
 type ContentId = [u8; 32];
 
+/// What a point gave back, or why it gave nothing.
+pub(super) type Restored = std::result::Result<Vec<u8>, String>;
+
 /// A disk as its guest sees it.
 #[derive(Clone)]
 struct Disk {
@@ -177,7 +180,7 @@ impl Oracle {
     }
 
     /// Compares what the repository says to hold, and gives back, with what is known.
-    pub(super) fn compare(&self, listed: &BTreeMap<PointId, Option<Vec<u8>>>) {
+    pub(super) fn compare(&self, listed: &BTreeMap<PointId, Restored>) {
         let known = self.known();
         let mut wrong = None;
         for id in known.committed.keys() {
@@ -186,9 +189,12 @@ impl Oracle {
             }
         }
         for (id, content) in listed {
-            let Some(content) = content else {
-                wrong = Some(format!("point {id} cannot be restored"));
-                continue;
+            let content = match content {
+                Ok(content) => content,
+                Err(error) => {
+                    wrong = Some(format!("point {id} cannot be restored: {error}"));
+                    continue;
+                }
             };
             let content_id = content_id(content);
             if known.forgotten.contains(id) {

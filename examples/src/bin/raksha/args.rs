@@ -133,6 +133,9 @@ pub enum Verb {
     },
     /// Clean up after runs and restores that died
     Reap(ReapOptions),
+    /// The cloud by itself
+    #[command(subcommand)]
+    Cloud(CloudVerb),
     /// Targets, without any repository
     #[command(subcommand)]
     Target(TargetVerb),
@@ -152,6 +155,9 @@ pub struct InitOptions {
     /// The size of the objects that chunks are packed into: from 1M to 1G
     #[arg(long, value_parser = bytes)]
     pub pack_size: Option<u64>,
+    /// The zstd level that chunks are compressed at: from -7 (fastest) to 19 (smallest), 0 for not at all [default: 1]
+    #[arg(long, value_name = "LEVEL", allow_negative_numbers = true)]
+    pub compression: Option<i32>,
 }
 
 #[derive(Debug, Args)]
@@ -304,10 +310,26 @@ impl From<Part> for Scope {
 }
 
 #[derive(Debug, Subcommand)]
+pub enum CloudVerb {
+    /// Show which roads to disks, levels of consistency and rights there are, and what to change for more
+    Validate {
+        /// Try rights that can only be known by trying, with the smallest things there are, which are removed again
+        #[arg(long)]
+        r#try: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub enum TargetVerb {
     /// Try out what a target keeps of what it promises; leaves nothing behind
     Validate {
         /// The target: a directory, file:///directory, s3://bucket/prefix ...
+        url: String,
+    },
+    /// Make the index of names of a target in RADOS anew, from its objects
+    #[cfg(feature = "rados")]
+    Reindex {
+        /// The target: rados://pool/namespace
         url: String,
     },
 }

@@ -9,14 +9,14 @@ use raksha_core::protect::Raksha;
 use raksha_core::repository::{EngineOptions, Parameters, Repository, Secret, Target};
 use raksha_core::store::JobStore;
 use raksha_core::{Error, Kind, ListedPoint, Result};
-use raksha_targets::{OpenOptions, OpenedTarget, SqlJobs};
+use raksha_targets::{OpenedTarget, SqlJobs};
 use tokio::sync::OnceCell;
 
 use crate::args::Common;
 use crate::catalog;
 use crate::cloud::{self, Opened};
 use crate::output::Output;
-use crate::secret;
+use crate::{secret, target};
 
 /// Races by which a target is tried before a repository is made in it. One that does not keep order is usually caught in the first five.
 const RACES: u32 = 10;
@@ -69,8 +69,9 @@ impl Context {
 
     /// The target of `--target`, with no catalog.
     pub async fn bare_target(&self, create: bool) -> Result<OpenedTarget> {
-        let options = OpenOptions::default().create(create);
-        raksha_targets::open(self.address()?, &options).await
+        let address = self.address()?;
+        let options = target::options(address, create, &self.env).await?;
+        raksha_targets::open(address, &options).await
     }
 
     /// The target with the repository in it.

@@ -1,7 +1,7 @@
 //! Backup jobs, and the servers that they can protect.
 
 use raksha_core::Result;
-use raksha_core::cloud::{DiskSource, ResourceDiscovery, ResourceGraph, Server, ServerSelector};
+use raksha_core::cloud::{DiskSource, ResourceGraph, Server, ServerSelector};
 use raksha_core::protect::NewJob;
 use raksha_core::store::{BackupJob, IfNotReached};
 use serde_json::json;
@@ -29,7 +29,11 @@ pub async fn carry_out(context: &Context, verb: JobVerb) -> Result<()> {
                 .show(&json!({ "job": id }), || id.to_string())
         }
         JobVerb::List => {
-            let jobs = context.jobs().await?.jobs(&context.project().await?).await?;
+            let jobs = context
+                .jobs()
+                .await?
+                .jobs(&context.project().await?)
+                .await?;
             context.output.show(&jobs, || {
                 let rows = jobs.iter().map(|job| {
                     [

@@ -56,6 +56,7 @@ async fn carry_out(context: Context, verb: Verb) -> Result<()> {
         Verb::Hold { point, lift } => history::hold(&context, &point, !lift).await,
         Verb::Log { from } => history::log(&context, from).await,
         Verb::Fence { session } => history::fence(&context, session).await,
+        Verb::Cloud(verb) => cloud::carry_out(&context, verb).await,
         Verb::Target(verb) => target::carry_out(&context, verb).await,
         Verb::Collect(options) => repository::collect(&context, options).await,
         Verb::Verify { keyless } => repository::verify(&context, keyless).await,

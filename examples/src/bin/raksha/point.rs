@@ -44,7 +44,9 @@ fn describe(point: &RecoveryPoint) -> String {
             disk.disk.to_string(),
             size(disk.counts.logical_bytes),
             size(disk.counts.stored_bytes),
-            reached.map(|entry| entry.level.to_string()).unwrap_or_default(),
+            reached
+                .map(|entry| entry.level.to_string())
+                .unwrap_or_default(),
             reached.map(means).unwrap_or_default(),
         ]
     });

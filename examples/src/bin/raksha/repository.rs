@@ -1,7 +1,7 @@
 //! The repository: made, listed, thinned out, checked.
 
 use raksha_core::repository::{
-    CollectOptions, Parameters, Verified, VerifyOptions, verify_keyless,
+    CollectOptions, Compression, Parameters, Verified, VerifyOptions, verify_keyless,
 };
 use raksha_core::{Error, Kind, Result};
 use serde_json::json;
@@ -15,6 +15,7 @@ pub async fn init(context: &Context, options: args::InitOptions) -> Result<()> {
     let args::InitOptions {
         segment_size,
         pack_size,
+        compression,
     } = options;
     let mut parameters = Parameters::default();
     if let Some(bytes) = segment_size {
@@ -23,6 +24,12 @@ pub async fn init(context: &Context, options: args::InitOptions) -> Result<()> {
     if let Some(bytes) = pack_size {
         // What is too large for the type is too large for a pack.
         parameters.pack_size = u32::try_from(bytes).unwrap_or(u32::MAX);
+    }
+    if let Some(level) = compression {
+        parameters.compression = match level {
+            0 => Compression::None,
+            level => Compression::Zstd { level },
+        };
     }
     let repository = context.create(parameters).await?;
     let id = repository.id();

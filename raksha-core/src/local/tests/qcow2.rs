@@ -184,6 +184,28 @@ async fn a_simulation_reads_right_where_it_asks() {
 }
 
 #[tokio::test]
+async fn an_image_alone_follows_nothing() {
+    let folder = Scratch::new();
+    write_content(folder.path(), 8);
+    let open = async |create: &str| {
+        let _ = fs::remove_file(folder.join("image"));
+        run(create, folder.path());
+        let file = fs::File::open(folder.join("image")).unwrap();
+        Qcow2Reader::alone(file, Env::system()).await
+    };
+    let reader = open("qemu-img convert -O qcow2 content.raw image").await;
+    let content = fs::read(folder.join("content.raw")).unwrap();
+    check_reader(&reader.unwrap(), &content, 8).await.unwrap();
+    for create in [
+        "qemu-img create -f qcow2 -b content.raw -F raw image",
+        "qemu-img create -f qcow2 -o data_file=data,data_file_raw=on image 2M",
+    ] {
+        let error = open(create).await.unwrap_err();
+        says(&error, Kind::Denied, "never followed");
+    }
+}
+
+#[tokio::test]
 async fn holes_are_found() {
     let bench = Bench::empty().await;
     run("qemu-img create -f qcow2 image 64G", bench.cloud.path());

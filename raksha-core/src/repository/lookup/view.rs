@@ -103,7 +103,6 @@ impl View {
     }
 
     /// All packs that are not retired.
-    #[cfg(test)]
     pub(crate) fn packs(&self) -> impl Iterator<Item = &IndexPack> {
         self.runs.iter().flat_map(|run| {
             let alive = (0u32..).zip(run.packs()).filter(|(n, _)| run.alive(*n));

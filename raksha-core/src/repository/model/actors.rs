@@ -208,6 +208,7 @@ impl World {
                 let retired = Action::PacksRetired {
                     packs: packs.clone(),
                     checked: *checked,
+                    damaged: false,
                 };
                 if self.fault == Fault::RetireOpenSessions {
                     let state = Rc::make_mut(&mut self.state);

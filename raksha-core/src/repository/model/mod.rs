@@ -80,6 +80,7 @@ impl World {
             points: BTreeMap::new(),
             last_commit: 0,
             last_retire: 0,
+            last_damage: 0,
             void: Vec::new(),
         };
         let mut world = Self {

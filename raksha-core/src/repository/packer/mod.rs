@@ -35,6 +35,7 @@ use crate::budget::{Budget, Permit};
 use crate::env::Env;
 use crate::error::{Error, Kind, Result};
 use crate::id::{ChunkId, SessionId};
+use crate::recycle::Buffers;
 use crate::store::{Chunk, Role, Stored};
 
 /// How a packer works.
@@ -78,6 +79,8 @@ struct Inner {
     records: Arc<Records>,
     shipping: Arc<Shipping>,
     budget: Budget,
+    /// What packs are written into, as many as the budget has room for.
+    buffers: Buffers,
     pack_size: u64,
     /// What one record that is larger than a pack may take of the budget.
     oversize: u64,
@@ -140,6 +143,7 @@ impl Packer {
             records,
             shipping: Arc::new(Shipping::new(objects, lookup, publisher, env, options)),
             budget,
+            buffers: Buffers::new(usize::try_from(pack_size).unwrap_or(usize::MAX)),
             pack_size,
             oversize,
             data: Bench::new(open),
@@ -296,7 +300,7 @@ impl Inner {
         };
         let permit = self.budget.take(bytes).await;
         let writer = self.records.writer(&self.shipping.env)?;
-        let builder = PackBuilder::new(role, capacity);
+        let builder = PackBuilder::new(role, capacity, &self.buffers);
         let cell = Arc::new(PackCell::new(role, builder, writer));
         Ok(OpenPack {
             cell,

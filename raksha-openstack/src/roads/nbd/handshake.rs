@@ -13,6 +13,8 @@ use super::wire::{
 const LARGEST_BY_DEFAULT: u32 = 32 << 20;
 /// The longest answer to an option: a name of 4096 bytes and what goes with it.
 const LONGEST_ANSWER: u32 = 8192;
+/// How long [`ALLOCATION`] is.
+const ALLOCATION_LENGTH: u32 = 15;
 /// More answers to one option than this are not an answer.
 const MOST_ANSWERS: usize = 32;
 
@@ -101,7 +103,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Options<'_, S> {
         let mut query = Vec::new();
         query.extend(0u32.to_be_bytes()); // the export's name is empty
         query.extend(1u32.to_be_bytes());
-        query.extend((ALLOCATION.len() as u32).to_be_bytes());
+        query.extend(ALLOCATION_LENGTH.to_be_bytes());
         query.extend(ALLOCATION.as_bytes());
         self.send(OPTION_SET_META_CONTEXT, &query).await?;
         let mut found = None;

@@ -12,5 +12,5 @@ mod process;
 mod tests;
 mod wire;
 
-pub(crate) use disk::Server;
+pub(crate) use disk::{NbdWriter, Server};
 pub(crate) use process::Served;

@@ -40,7 +40,7 @@ impl Peer {
     }
 
     async fn answer(&mut self, option: u32, kind: u32, data: &[u8]) {
-        let length = data.len() as u32;
+        let length = u32::try_from(data.len()).unwrap();
         self.say(&[
             &0x0003_e889_0455_65a9_u64.to_be_bytes(),
             &option.to_be_bytes(),
@@ -77,7 +77,7 @@ impl Peer {
     }
 
     async fn chunk(&mut self, flags: u16, kind: u16, cookie: [u8; 8], data: &[u8]) {
-        let length = data.len() as u32;
+        let length = u32::try_from(data.len()).unwrap();
         self.say(&[
             &0x668e_33ef_u32.to_be_bytes(),
             &flags.to_be_bytes(),
@@ -116,7 +116,7 @@ async fn handshake(misbehave: impl AsyncFnOnce(Peer)) -> Error {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let both =
         futures_util::future::join(Connection::open(ours, DEADLINE), misbehave(Peer(theirs)));
-    both.await.0.err().expect("the handshake succeeds")
+    both.await.0.expect_err("the handshake succeeds")
 }
 
 /// What reading 8192 bytes at 4096 gives where the server lets the client in and then does `answer`.
@@ -260,7 +260,7 @@ macro_rules! wrong_reads {
     ($($name:ident: $kind:ident, |$peer:ident, $cookie:ident| $answer:expr;)*) => {$(
         #[tokio::test]
         async fn $name() {
-            let error = read(async |$peer, $cookie| { $answer; }).await.unwrap_err();
+            let error = read(async |$peer, $cookie| $answer).await.unwrap_err();
             assert_eq!(error.kind(), Kind::$kind, "{error}");
         }
     )*};
@@ -300,7 +300,7 @@ wrong_reads! {
         peer.say(&[&0x668e_33ef_u32.to_be_bytes(), &[0, 1, 0, 1], &cookie, &8200u32.to_be_bytes(), &data(4096, 100)]).await;
         peer.0.shutdown().await.unwrap()
     };
-    silence: Timeout, |_peer, _cookie| ();
+    silence: Timeout, |_peer, _cookie| {};
 }
 
 #[tokio::test]

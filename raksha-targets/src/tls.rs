@@ -1,8 +1,15 @@
-//! Certificates to trust besides the system's.
+//! TLS: its cryptography, and certificates to trust besides the system's.
 
 use raksha_core::{Error, Result};
 
 use crate::address::invalid;
+
+/// Chooses the cryptography of TLS for this process, unless the embedder chose one before. Without it no HTTP client can be made, not even one
+/// that never uses TLS.
+pub(crate) fn choose_cryptography() {
+    // An error says that one was chosen already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
 
 /// The bytes of `file`, which holds PEM certificates.
 pub(crate) async fn read(file: &str) -> Result<Vec<u8>> {

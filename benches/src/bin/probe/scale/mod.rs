@@ -1,0 +1,8 @@
+//! What grows with the disk or the distance, and whether it stays within bounds.
+
+pub mod chunking;
+mod disk;
+pub mod distance;
+pub mod hints;
+pub mod reads;
+mod usage;

@@ -1,0 +1,115 @@
+//! What changed between two snapshots, as a hint.
+//!
+//! The cluster is asked for whole objects first: with the image's fast-diff that costs next to nothing, however large the image is. Exact
+//! ranges cost a look at every object, and are asked for only where that takes less time than reading the objects whole.
+
+use std::ops::Range;
+
+use raksha_core::cloud::ChangeHint;
+use raksha_core::{Error, Kind, Result};
+
+use super::Place;
+use super::tool::{Change, Snapshot, Tool};
+
+/// Images have objects of 4 MiB unless somebody wanted it otherwise.
+const OBJECT: u64 = 4 << 20;
+/// What exact ranges cost per object of the image, and what is read in the same time: 69 s for the 262144 objects of 1 TiB, and 1 GiB in
+/// 7 s, both measured on one machine.
+const MICROSECONDS_PER_OBJECT: u64 = 270;
+const BYTES_PER_MICROSECOND: u64 = 150;
+
+/// What changed from `old` to `new`.
+pub(super) async fn between(
+    tool: &Tool,
+    place: &Place,
+    old: &Snapshot,
+    new: &Snapshot,
+) -> Result<ChangeHint> {
+    let names = (old.name.as_str(), new.name.as_str());
+    let whole = tool.diff(place, names, true).await?;
+    let hint = hint(&whole, old.size, new.size)?;
+    if !refining_pays(&hint, new.size) {
+        return Ok(hint);
+    }
+    let exact = tool.diff(place, names, false).await?;
+    self::hint(&exact, old.size, new.size)
+}
+
+/// Whether exact ranges may save more time than they cost.
+fn refining_pays(hint: &ChangeHint, size: u64) -> bool {
+    let changed: u64 = hint.changed.iter().map(|r| r.end - r.start).sum();
+    let reading = changed / BYTES_PER_MICROSECOND;
+    let refining = size / OBJECT * MICROSECONDS_PER_OBJECT;
+    reading / 2 > refining
+}
+
+/// The changes as ascending, disjoint ranges within the new size. What lies beyond the old size is new.
+fn hint(changes: &[Change], old_size: u64, new_size: u64) -> Result<ChangeHint> {
+    let mut ranges = Vec::with_capacity(changes.len() + 1);
+    for change in changes {
+        let end = change.offset.checked_add(change.length).ok_or_else(|| {
+            let message = "`rbd diff` tells of a range that cannot be";
+            Error::new(Kind::Corrupt, "compare RBD snapshots", message)
+        })?;
+        ranges.push(change.offset.min(new_size)..end.min(new_size));
+    }
+    ranges.push(old_size.min(new_size)..new_size);
+    ranges.retain(|range| !range.is_empty());
+    ranges.sort_by_key(|range| range.start);
+    let mut changed: Vec<Range<u64>> = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        match changed.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => changed.push(range),
+        }
+    }
+    Ok(ChangeHint { changed })
+}
+
+#[cfg(test)]
+mod tests {
+    // Lists of ranges are what this is about.
+    #![allow(clippy::single_range_in_vec_init)]
+
+    use super::*;
+
+    fn of(changes: &[(u64, u64)], old: u64, new: u64) -> Vec<Range<u64>> {
+        let changes: Vec<Change> = changes
+            .iter()
+            .map(|(offset, length)| Change {
+                offset: *offset,
+                length: *length,
+            })
+            .collect();
+        hint(&changes, old, new).unwrap().changed
+    }
+
+    #[test]
+    fn changes_become_ranges() {
+        assert_eq!(of(&[], 100, 100), []);
+        assert_eq!(of(&[(20, 10), (0, 10), (5, 10)], 100, 100), [0..15, 20..30]);
+        assert_eq!(of(&[(0, 10), (10, 10)], 100, 100), [0..20]);
+        // The disk grew: all of what is new may differ from nothing.
+        assert_eq!(of(&[(90, 5)], 100, 200), [90..95, 100..200]);
+        assert_eq!(of(&[(96, 10)], 100, 200), [96..200]);
+        // It shrank: an object reaches beyond its end.
+        assert_eq!(of(&[(0, 10), (40, 30), (90, 10)], 100, 50), [0..10, 40..50]);
+        let beyond = [Change {
+            offset: u64::MAX,
+            length: 2,
+        }];
+        assert_eq!(hint(&beyond, 1, 1).unwrap_err().kind(), Kind::Corrupt);
+    }
+
+    #[test]
+    fn only_much_is_worth_refining() {
+        let changed = |bytes| ChangeHint {
+            changed: vec![0..bytes],
+        };
+        // Twenty objects of 1 TiB are read in half a second; a look at all objects takes a minute.
+        assert!(!refining_pays(&changed(20 * OBJECT), 1 << 40));
+        assert!(refining_pays(&changed(100 << 30), 1 << 40));
+        assert!(refining_pays(&changed(256 << 20), 1 << 30));
+        assert!(!refining_pays(&changed(0), 1 << 30));
+    }
+}

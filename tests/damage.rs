@@ -1,0 +1,218 @@
+//! Damage: named with whom it hurts, taken out of use, and healed by the next backup, by the live disk, or by a replica.
+
+use std::sync::Arc;
+
+use object_store::ObjectStore;
+use object_store::memory::InMemory;
+use raksha_core::format::Chunking;
+use raksha_core::protect::{Cancel, heal, heal_from_replica, replicate};
+use raksha_core::repository::{
+    CollectOptions, Parameters, Repository, Secret, Target, Verified, VerifyOptions,
+};
+use raksha_tests::{Harm, MemoryDisk, Random, Stored, back_up, failed, options, restore, small};
+
+async fn deep(repository: &Repository) -> Verified {
+    repository.verify(&VerifyOptions::default()).await.unwrap()
+}
+
+/// Damages a pack of data and takes it out of use. The repository, opened anew, and the points that are hurt.
+async fn hurt(stored: &Stored, harm: Harm) -> Repository {
+    let packs = stored.of("packs/").await;
+    // The largest holds data of the first point, which the others share.
+    let (location, bytes) = packs.iter().max_by_key(|(_, bytes)| bytes.len()).unwrap();
+    stored.harm(location, bytes, harm).await;
+    let repository = stored.open().await.unwrap();
+    let found = deep(&repository).await;
+    let named: Vec<&str> = found.damage.iter().map(|d| d.object.as_str()).collect();
+    assert_eq!(named, [location.as_ref()], "{harm:?}");
+    let damage = &found.damage[0];
+    assert!(!damage.hurts.is_empty(), "{harm:?}: {damage}");
+    for hurt in &damage.hurts {
+        let (_, content) = stored
+            .points
+            .iter()
+            .find(|(id, _)| *id == hurt.point)
+            .unwrap();
+        let offset = hurt.offset.unwrap();
+        assert!(
+            hurt.disk.is_some() && offset < content.len() as u64,
+            "{hurt:?}"
+        );
+        let back = restore(&repository, hurt.point).await;
+        failed(back, &raksha_tests::DAMAGED, &[&hurt.point.to_string()]);
+    }
+    let salvaged = repository.retire_damaged(&found, "test").await.unwrap();
+    assert_eq!(salvaged.retired_packs, 1, "{harm:?}: {salvaged:?}");
+    assert!(salvaged.lost_chunks > 0 && salvaged.in_use.is_empty());
+    match harm {
+        Harm::Flipped => assert_eq!(salvaged.lost_chunks, 1, "one bit, one chunk"),
+        Harm::Missing | Harm::Empty => assert_eq!(salvaged.saved_chunks, 0),
+        Harm::CutOff => assert!(salvaged.saved_chunks > salvaged.lost_chunks),
+    }
+    for hurt in &damage.hurts {
+        assert!(!repository.is_whole(hurt.point).await.unwrap(), "{harm:?}");
+    }
+    // Nothing that is needed goes, although a point is not whole.
+    repository
+        .collect(&CollectOptions::default())
+        .await
+        .unwrap();
+    stored.overlay.repair();
+    repository
+}
+
+const HARMS: [Harm; 4] = raksha_tests::HARMS;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_next_backup_heals_older_points_too() {
+    let random = &mut Random::announced("damage");
+    for harm in HARMS {
+        let mut stored = Stored::new(random).await;
+        let repository = hurt(&stored, harm).await;
+        // The newest state of the disk: the base is not gone by, all is read, and what was lost is stored again.
+        let newest = stored.points.last().unwrap().1.clone();
+        let id = back_up(&repository, "disk", &newest).await.unwrap();
+        stored.points.push((id, newest));
+        let found = deep(&repository).await;
+        let hurt: Vec<_> = found.damage.iter().flat_map(|d| &d.hurts).collect();
+        assert!(
+            hurt.iter().all(|hurt| hurt.point != id),
+            "{harm:?}: {found:?}"
+        );
+        let back = restore(&repository, id).await.unwrap();
+        assert_eq!(back.as_ref(), Some(&stored.points.last().unwrap().1));
+        // Older points lack at most what the disk does not have any more.
+        for (id, content) in &stored.points[..3] {
+            heal(
+                &MemoryDisk::new(Arc::new(content.clone()), true),
+                &repository,
+            )
+            .await
+            .unwrap();
+            assert!(repository.is_whole(*id).await.unwrap(), "{harm:?}");
+        }
+        stored.is_whole().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_with_another_key_and_other_parameters_heals() {
+    let random = &mut Random::announced("damage");
+    let mut stored = Stored::new(random).await;
+    let repository = stored.open().await.unwrap();
+    let objects: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let other = Parameters {
+        chunking: Chunking::Fixed { size: 16 << 10 },
+        ..small()
+    };
+    let secret = Secret::passphrase("another");
+    let replica = Repository::create(Target::new(objects), other, &secret, options())
+        .await
+        .unwrap();
+    let cancel = Cancel::new();
+    let copied = replicate(&repository, &replica, &cancel).await.unwrap();
+    assert_eq!(copied.len(), 3);
+    for (copied, (id, content)) in copied.iter().zip(&stored.points) {
+        assert_eq!(copied.from, *id);
+        let back = restore(&replica, copied.to).await.unwrap();
+        assert_eq!(back.as_ref(), Some(content));
+    }
+    assert!(deep(&replica).await.is_whole());
+    // Only what is new is copied, and of that only what differs is read.
+    let mut content = stored.points[2].1.clone();
+    content[1_000_000..1_005_000].copy_from_slice(&random.bytes(5000));
+    let id = back_up(&repository, "disk", &content).await.unwrap();
+    stored.points.push((id, content.clone()));
+    let again = replicate(&repository, &replica, &cancel).await.unwrap();
+    assert_eq!(again.len(), 1);
+    assert!(
+        again[0].counts.read_bytes < content.len() as u64 / 2,
+        "{again:?}"
+    );
+    assert_eq!(restore(&replica, again[0].to).await.unwrap(), Some(content));
+
+    for harm in [Harm::Flipped, Harm::Missing] {
+        let repository = hurt(&stored, harm).await;
+        let all: Vec<_> = stored.points.iter().map(|(id, _)| *id).collect();
+        let without = heal_from_replica(&repository, &all, &replica)
+            .await
+            .unwrap();
+        assert!(without.is_empty());
+        stored.is_whole().await;
+    }
+    let refused = replicate(&repository, &repository, &cancel).await;
+    failed(refused, &[raksha_core::Kind::Invalid], &["same repository"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sample_misses_no_more_than_it_says() {
+    let random = &mut Random::announced("damage");
+    let stored = Stored::new(random).await;
+    let repository = stored.open().await.unwrap();
+    for n in 0..6 {
+        back_up(&repository, &format!("other {n}"), &random.bytes(60_000))
+            .await
+            .unwrap();
+    }
+    let packs = stored.of("packs/").await;
+    // One of data: nodes of trees are read in any case.
+    let data: Vec<_> = packs.iter().filter(|(_, b)| b.len() > 50_000).collect();
+    let (location, bytes) = random.pick(&data).unwrap();
+    stored.harm(location, bytes, Harm::Flipped).await;
+    let mut options = VerifyOptions::default();
+    options.sample = Some(0.4);
+    let (mut missed, rounds) = (0.0, 200);
+    let mut said = 0.0;
+    for _ in 0..rounds {
+        let found = repository.verify(&options).await.unwrap();
+        let sampled = found.sampled.unwrap();
+        assert_eq!(sampled.of, packs.len() as u64);
+        said = sampled.missed_single;
+        assert!((said - (1.0 - sampled.packs as f64 / sampled.of as f64)).abs() < 1e-9);
+        missed += f64::from(u8::from(found.is_whole()));
+    }
+    let n = f64::from(rounds);
+    let chance = 5.0 * (n * said * (1.0 - said)).sqrt();
+    println!("damage: missed {missed} of {rounds}, {said:.2} was said");
+    assert!((missed - n * said).abs() <= chance);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verification_goes_on_where_it_ended_and_keeps_its_rate() {
+    let random = &mut Random::announced("damage");
+    let stored = Stored::new(random).await;
+    let packs = stored.of("packs/").await;
+    let (location, bytes) = packs.last().unwrap();
+    stored.harm(location, bytes, Harm::Flipped).await;
+    let repository = stored.open().await.unwrap();
+    let whole = deep(&repository).await;
+    assert_eq!(whole.damage.len(), 1);
+    let total: usize = packs.iter().map(|(_, bytes)| bytes.len()).sum();
+    let mut options = VerifyOptions::default();
+    options.most_bytes = Some(1);
+    options.bytes_per_second = Some(1000);
+    let began = tokio::time::Instant::now();
+    let (mut parts, mut chunks, mut found) = (0, 0, Vec::new());
+    loop {
+        let part = repository.verify(&options).await.unwrap();
+        parts += 1;
+        chunks += part.chunks;
+        found.extend(part.damage);
+        options.after = part.next;
+        if part.next.is_none() {
+            break;
+        }
+        // What ends early does not pace behind its last pack.
+        options.most_bytes = (parts < 2).then_some(1);
+    }
+    assert_eq!(chunks, whole.chunks);
+    assert_eq!(found, whole.damage);
+    assert!(
+        parts == 3 || packs.len() < 3,
+        "{parts} parts of {} packs",
+        packs.len()
+    );
+    let least = (total - packs[0].1.len() - packs[1].1.len()) as f64 / 1000.0;
+    let took = began.elapsed().as_secs_f64();
+    assert!(took >= least * 0.99, "{took} s, at least {least} s");
+}
