@@ -77,7 +77,7 @@ async fn log(address: &str, copy: &str) -> Result<MirroredCatalog> {
 
 /// Appends until it is killed, and prints every number that it was told to be its own, with the nonce of what it appended.
 async fn append_on_and_on(address: &str, copy: &str) -> Result<()> {
-    let log = log(address, copy).await?;
+    let log = again(async || log(address, copy).await).await?;
     let mut number = 0;
     loop {
         let news = again(async || log.read(number, 100).await).await?;

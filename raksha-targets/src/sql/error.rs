@@ -2,6 +2,11 @@
 
 use raksha_core::{Error, Kind};
 
+const UNTRUSTED: (Kind, &str) = (
+    Kind::Unauthenticated,
+    "no trusted connection can be made: check sslmode and sslrootcert",
+);
+
 /// An error of the database in `operation`.
 pub(super) fn sql_error(operation: &'static str, source: sqlx::Error) -> Error {
     let (kind, message) = match &source {
@@ -14,11 +19,10 @@ pub(super) fn sql_error(operation: &'static str, source: sqlx::Error) -> Error {
         sqlx::Error::Io(e) if e.kind() == std::io::ErrorKind::NotFound => {
             (Kind::NotFound, "there is no such file or socket")
         }
+        // rustls says so of certificates that it does not trust.
+        sqlx::Error::Io(e) if e.kind() == std::io::ErrorKind::InvalidData => UNTRUSTED,
+        sqlx::Error::Tls(_) => UNTRUSTED,
         sqlx::Error::Io(_) => (Kind::Unavailable, "the database cannot be reached"),
-        sqlx::Error::Tls(_) => (
-            Kind::Unauthenticated,
-            "no trusted connection can be made: check sslmode and sslrootcert",
-        ),
         sqlx::Error::Configuration(_) => (Kind::Invalid, "these settings do not fit together"),
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
             (Kind::Corrupt, "a record is not what it must be")

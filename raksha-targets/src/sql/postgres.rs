@@ -93,7 +93,7 @@ pub(super) fn parse(address: &str) -> Result<(Server, Duration)> {
     }
     let mut connect = PgConnectOptions::from_str(url.as_str())
         .map_err(|e| sql_error(OPERATION, e))?
-        .application_name("raksha");
+        .application_name(format!("raksha {}", schema.as_deref().unwrap_or_default()).trim_end());
     if let Some(mode) = mode {
         connect = connect.ssl_mode(mode);
     }

@@ -46,12 +46,13 @@ impl PostgresSchema {
         self.run("DROP SCHEMA", "CASCADE").await;
     }
 
-    /// Ends all connections to the database but its own, as a restart of the server would.
+    /// Ends all connections to the schema, as a restart of the server would.
     pub async fn end_connections(&self) {
         let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
-                   WHERE usename = current_user AND application_name = 'raksha' AND pid <> pg_backend_pid()";
+                   WHERE usename = current_user AND application_name = $1 AND pid <> pg_backend_pid()";
         let mut connection = PgConnection::connect(&self.server).await.unwrap();
-        sqlx::query(end).execute(&mut connection).await.unwrap();
+        let theirs = format!("raksha {}", self.name);
+        sqlx::query(end).bind(theirs).execute(&mut connection).await.unwrap();
     }
 
     async fn run(&self, before: &str, after: &str) {
