@@ -10,6 +10,7 @@ use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use raksha_core::cloud::{SecretText, Token, TokenSource};
+use raksha_core::env::Env;
 use raksha_core::repository::{
     CollectOptions, Repository, Secret, Target, VerifyOptions, verify_keyless,
 };
@@ -280,7 +281,8 @@ async fn wrong_credentials_and_missing_places_are_told_at_once() {
     }
 }
 
-/// Gives a token that the service does not take (any more), and the right one when asked again.
+/// Gives tokens as one whose time is up: first one that ends at once, then another, then one that the service does not take any
+/// more, and at last the right one.
 #[derive(Debug)]
 struct Stale {
     right: Arc<dyn TokenSource>,
@@ -291,16 +293,22 @@ struct Stale {
 impl TokenSource for Stale {
     async fn token(&self) -> Result<Token> {
         let mut token = self.right.token().await?;
-        token.value = SecretText::new("this one has expired");
+        token.expires = Some(Env::system().now());
         Ok(token)
     }
 
     async fn renew(&self, _stale: &Token) -> Result<Token> {
-        // The second one expires as well: that happens in the middle of uploads.
+        let mut token = self.right.token().await?;
         match self.renewed.fetch_add(1, Ordering::SeqCst) {
-            1 => self.token().await,
-            _ => self.right.token().await,
+            // Opening the target asks for the first, the uploads for the second.
+            0 => return self.token().await,
+            1 => {
+                token.value = SecretText::new("this one has expired");
+                token.expires = None;
+            }
+            _ => {}
         }
+        Ok(token)
     }
 }
 
@@ -332,7 +340,8 @@ async fn tokens_end_in_the_middle() {
     for got in futures_util::future::join_all(puts).await {
         assert!(got == bytes, "it came back different");
     }
-    assert!(stale.renewed.load(Ordering::SeqCst) >= 1);
+    let renewed = stale.renewed.load(Ordering::SeqCst);
+    assert_eq!(renewed, 3, "one renewal for all eight uploads");
     site.clear().await;
 }
 

@@ -130,11 +130,11 @@ impl Soak {
             bytes[at..at + length].copy_from_slice(&random.bytes(length));
             fs::write(&disk, &bytes).unwrap();
             let hash = blake3::hash(&bytes);
-            let tried = &mut self.known().tried;
-            tried
-                .entry(name.clone())
-                .or_default()
-                .insert(*hash.as_bytes());
+            {
+                let mut known = self.known();
+                let tried = known.tried.entry(name.clone()).or_default();
+                tried.insert(*hash.as_bytes());
+            }
             let patience = Duration::from_millis(random.below(4000));
             let killed = random.one_in(3).then_some(patience);
             let backup = [

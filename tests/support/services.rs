@@ -1,6 +1,7 @@
 //! The storage services of the lab as targets: where they are, and what opens them.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use raksha_openstack::config::{CloudConfig, Sources};
 use raksha_targets::{Credentials, OpenOptions, OpenedTarget};
 use tokio::sync::OnceCell;
 
-use crate::{Lab, Random, text};
+use crate::{Lab, text};
 
 /// A service that `tests/lab/services-up.sh` brings up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,8 +69,8 @@ const BOX: &str = "raksha-tests";
 impl Service {
     /// A new place in it; `test` is part of its name.
     pub fn site(self, test: &str) -> Site {
-        let moment = Random::new(u64::from(std::process::id())).number();
-        let prefix = format!("{test}-{moment:016x}");
+        let unlike_any_other = RandomState::new().hash_one(test);
+        let prefix = format!("{test}-{unlike_any_other:016x}");
         let s3 = |ready: BTreeMap<String, String>, of: &str| {
             let get = |name: &str| ready[&format!("{of}{name}")].clone();
             let keys = (get("ACCESS_KEY"), get("SECRET_KEY"));

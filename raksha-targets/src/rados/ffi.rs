@@ -12,7 +12,7 @@
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::io;
 use std::ptr::{null, null_mut};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use libloading::Library;
 
@@ -55,6 +55,18 @@ macro_rules! functions {
         }
 
         impl Functions {
+            /// Loaded once and never unloaded: threads of librados may outlive the cluster that they were made for.
+            fn loaded() -> std::result::Result<&'static Self, libloading::Error> {
+                static LOADED: OnceLock<Functions> = OnceLock::new();
+                match LOADED.get() {
+                    Some(functions) => Ok(functions),
+                    None => {
+                        let functions = Self::load()?;
+                        Ok(LOADED.get_or_init(|| functions))
+                    }
+                }
+            }
+
             fn load() -> std::result::Result<Self, libloading::Error> {
                 // SAFETY: librados runs initialisers of its own when loaded, and they ask nothing of us.
                 let library = unsafe { Library::new(LIBRARY) }?;
@@ -108,7 +120,7 @@ functions! {
 
 /// A connection to a cluster.
 pub(super) struct Cluster {
-    functions: Functions,
+    functions: &'static Functions,
     handle: Handle,
 }
 
@@ -133,7 +145,7 @@ impl Cluster {
         settings: &[(&str, String)],
     ) -> std::result::Result<Arc<Self>, Connecting> {
         let step = |step| move |e| Connecting::Step(step, e);
-        let functions = Functions::load().map_err(Connecting::Library)?;
+        let functions = Functions::loaded().map_err(Connecting::Library)?;
         let name = c_string(user).map_err(step("user"))?;
         let mut handle = null_mut();
         // SAFETY: the strings and the place for the handle outlive the call.
@@ -219,7 +231,7 @@ impl Pool {
     pub(super) fn open(cluster: &Arc<Cluster>, pool: &str, namespace: &str) -> Result<Self> {
         let (pool, namespace) = (c_string(pool)?, c_string(namespace)?);
         let mut handle = null_mut();
-        let functions = &cluster.functions;
+        let functions = cluster.functions;
         // SAFETY: the cluster is alive and connected, the string and the place for the handle outlive the call.
         check(unsafe {
             (functions.rados_ioctx_create)(cluster.handle, pool.as_ptr(), &mut handle)
@@ -235,8 +247,8 @@ impl Pool {
         })
     }
 
-    fn functions(&self) -> &Functions {
-        &self.cluster.functions
+    fn functions(&self) -> &'static Functions {
+        self.cluster.functions
     }
 
     /// Stores an object, in one step; where it must not exist yet if that is `exclusive`.
