@@ -13,6 +13,8 @@
 //! or not; so nothing is claimed for it. That an application took part is never claimed either: whether hooks ran in the guest
 //! cannot be seen from outside.
 
+use std::fmt;
+
 use raksha_core::cloud::Consistency;
 
 /// How the disks of a server are taken.
@@ -26,6 +28,17 @@ pub(super) enum Means {
     Paused,
     /// All disks at about the same time.
     OneByOne,
+}
+
+impl fmt::Display for Means {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Frozen => "createImage",
+            Self::Still => "taking what does not run",
+            Self::Paused => "a pause",
+            Self::OneByOne => "snapshots one by one",
+        })
+    }
 }
 
 /// What a server's image properties say of a guest agent.

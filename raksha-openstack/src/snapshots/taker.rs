@@ -75,7 +75,7 @@ impl<'a> Taker<'a> {
                 Err(error) if plans.peek().is_some() && is_refusal(&error) => {
                     tracing::warn!(%error, means = ?plan.means, "the cloud refuses, less is tried");
                     self.undo(subject).await?;
-                    refused.push(format!("{:?} was refused: {error}", plan.means).to_lowercase());
+                    refused.push(format!("{} was refused: {error}", plan.means));
                 }
                 Err(error) => return Err(error),
             }

@@ -48,8 +48,8 @@ pub(crate) fn operator(work: &Path) -> OpenStackOptions {
     options.roads.allowed = vec![RoadKind::Rbd];
     options.operator = Some(CephAccess {
         conf: "/etc/ceph/ceph.conf".into(),
-        user: "raksha".to_owned(),
-        keyring: "/etc/ceph/ceph.client.raksha.keyring".into(),
+        user: "openstack".to_owned(),
+        keyring: "/etc/ceph/ceph.client.openstack.keyring".into(),
         pools: vec!["volumes".to_owned()],
     });
     options

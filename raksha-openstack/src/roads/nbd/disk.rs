@@ -39,10 +39,12 @@ impl Server {
     }
 
     async fn connect(&self, served: &Served) -> Result<(QemuNbd, Connection)> {
-        let (process, stream) =
+        let (mut process, stream) =
             QemuNbd::start(&self.program, served, &self.work, self.deadline, &self.env).await?;
-        let connection = Connection::open(stream, self.deadline).await;
-        let connection = connection.map_err(|error| process.explain(error))?;
+        let connection = match Connection::open(stream, self.deadline).await {
+            Ok(connection) => connection,
+            Err(error) => return Err(process.refused(error).await),
+        };
         Ok((process, connection))
     }
 

@@ -1,7 +1,7 @@
 //! A `qemu-nbd` of our own that serves one disk to one connection and then ends.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +19,9 @@ const LONGEST_COMPLAINT: usize = 4096;
 /// How often its socket is looked for, at first and at most.
 const FIRST_LOOK: Duration = Duration::from_millis(5);
 const SLOWEST_LOOK: Duration = Duration::from_millis(100);
+
+/// How long a process may take to end that has closed its connection.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// What a `qemu-nbd` is to serve.
 #[derive(Debug, Clone)]
@@ -105,20 +108,37 @@ impl QemuNbd {
             }
             let ended = self.child.try_wait().map_err(|e| Error::io(START, e))?;
             if let Some(status) = ended {
-                let said = self.last_words().await;
-                let message = format!("qemu-nbd cannot serve the disk ({status}): {said}");
-                let kind = match said.as_str() {
-                    s if s.contains("No such file") => Kind::NotFound,
-                    s if s.contains("Permission denied") || s.contains("not permitted") => {
-                        Kind::Denied
-                    }
-                    s if s.contains("Unknown driver") => Kind::Unsupported,
-                    _ => Kind::Unavailable,
-                };
-                return Err(Error::new(kind, START, message).with("disk", &self.name));
+                return Err(self.failed(status).await);
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(SLOWEST_LOOK);
+        }
+    }
+
+    /// What became of a process that ended before it served anything.
+    async fn failed(&mut self, status: ExitStatus) -> Error {
+        let said = self.last_words().await;
+        let (kind, remedy) = match said.as_str() {
+            s if s.contains("No such file") => (Kind::NotFound, ""),
+            s if s.contains("Permission denied") || s.contains("not permitted") => (
+                Kind::Denied,
+                "; qemu opens RBD images for writing even to read them, so the Ceph user needs `profile rbd` on the pool",
+            ),
+            s if s.contains("Unknown driver") => (
+                Kind::Unsupported,
+                "; the driver is in a package of its own (qemu-block-extra)",
+            ),
+            _ => (Kind::Unavailable, ""),
+        };
+        let message = format!("qemu-nbd cannot serve the disk ({status}): {said}{remedy}");
+        Error::new(kind, START, message).with("disk", &self.name)
+    }
+
+    /// The reason why a connection that was just made came to nothing: the socket is there before the disk is opened.
+    pub(super) async fn refused(&mut self, error: Error) -> Error {
+        match tokio::time::timeout(FAREWELL, self.child.wait()).await {
+            Ok(Ok(status)) => self.failed(status).await,
+            _ => self.explain(error),
         }
     }
 
