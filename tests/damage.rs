@@ -28,9 +28,16 @@ async fn hurt(stored: &Stored, harm: Harm) -> Repository {
     let damage = &found.damage[0];
     assert!(!damage.hurts.is_empty(), "{harm:?}: {damage}");
     for hurt in &damage.hurts {
-        let (_, content) = stored.points.iter().find(|(id, _)| *id == hurt.point).unwrap();
+        let (_, content) = stored
+            .points
+            .iter()
+            .find(|(id, _)| *id == hurt.point)
+            .unwrap();
         let offset = hurt.offset.unwrap();
-        assert!(hurt.disk.is_some() && offset < content.len() as u64, "{hurt:?}");
+        assert!(
+            hurt.disk.is_some() && offset < content.len() as u64,
+            "{hurt:?}"
+        );
         let back = restore(&repository, hurt.point).await;
         failed(back, &raksha_tests::DAMAGED, &[&hurt.point.to_string()]);
     }
@@ -46,7 +53,10 @@ async fn hurt(stored: &Stored, harm: Harm) -> Repository {
         assert!(!repository.is_whole(hurt.point).await.unwrap(), "{harm:?}");
     }
     // Nothing that is needed goes, although a point is not whole.
-    repository.collect(&CollectOptions::default()).await.unwrap();
+    repository
+        .collect(&CollectOptions::default())
+        .await
+        .unwrap();
     stored.overlay.repair();
     repository
 }
@@ -65,14 +75,20 @@ async fn the_next_backup_heals_older_points_too() {
         stored.points.push((id, newest));
         let found = deep(&repository).await;
         let hurt: Vec<_> = found.damage.iter().flat_map(|d| &d.hurts).collect();
-        assert!(hurt.iter().all(|hurt| hurt.point != id), "{harm:?}: {found:?}");
+        assert!(
+            hurt.iter().all(|hurt| hurt.point != id),
+            "{harm:?}: {found:?}"
+        );
         let back = restore(&repository, id).await.unwrap();
         assert_eq!(back.as_ref(), Some(&stored.points.last().unwrap().1));
         // Older points lack at most what the disk does not have any more.
         for (id, content) in &stored.points[..3] {
-            heal(&MemoryDisk::new(Arc::new(content.clone()), true), &repository)
-                .await
-                .unwrap();
+            heal(
+                &MemoryDisk::new(Arc::new(content.clone()), true),
+                &repository,
+            )
+            .await
+            .unwrap();
             assert!(repository.is_whole(*id).await.unwrap(), "{harm:?}");
         }
         stored.is_whole().await;
@@ -109,13 +125,18 @@ async fn a_replica_with_another_key_and_other_parameters_heals() {
     stored.points.push((id, content.clone()));
     let again = replicate(&repository, &replica, &cancel).await.unwrap();
     assert_eq!(again.len(), 1);
-    assert!(again[0].counts.read_bytes < content.len() as u64 / 2, "{again:?}");
+    assert!(
+        again[0].counts.read_bytes < content.len() as u64 / 2,
+        "{again:?}"
+    );
     assert_eq!(restore(&replica, again[0].to).await.unwrap(), Some(content));
 
     for harm in [Harm::Flipped, Harm::Missing] {
         let repository = hurt(&stored, harm).await;
         let all: Vec<_> = stored.points.iter().map(|(id, _)| *id).collect();
-        let without = heal_from_replica(&repository, &all, &replica).await.unwrap();
+        let without = heal_from_replica(&repository, &all, &replica)
+            .await
+            .unwrap();
         assert!(without.is_empty());
         stored.is_whole().await;
     }
@@ -186,7 +207,11 @@ async fn a_verification_goes_on_where_it_ended_and_keeps_its_rate() {
     }
     assert_eq!(chunks, whole.chunks);
     assert_eq!(found, whole.damage);
-    assert!(parts == 3 || packs.len() < 3, "{parts} parts of {} packs", packs.len());
+    assert!(
+        parts == 3 || packs.len() < 3,
+        "{parts} parts of {} packs",
+        packs.len()
+    );
     let least = (total - packs[0].1.len() - packs[1].1.len()) as f64 / 1000.0;
     let took = began.elapsed().as_secs_f64();
     assert!(took >= least * 0.99, "{took} s, at least {least} s");

@@ -39,7 +39,10 @@ fn main() -> ExitCode {
                     if told_broken(seed, &done) {
                         broken.fetch_add(1, Ordering::Relaxed);
                     } else if seeds == 1 {
-                        println!("seed {seed}: trace {}, {} requests", done.trace, done.requests);
+                        println!(
+                            "seed {seed}: trace {}, {} requests",
+                            done.trace, done.requests
+                        );
                     }
                 }
             });

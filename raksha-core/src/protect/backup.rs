@@ -230,7 +230,9 @@ impl Backup<'_> {
                 (session.insert(writer), base)
             }
         };
-        let disks = self.read_disks(writer, &taken.set, base, &taken.lies).await?;
+        let disks = self
+            .read_disks(writer, &taken.set, base, &taken.lies)
+            .await?;
 
         self.feed.phase(Phase::Committing);
         let point = self.point(taken, disks)?;

@@ -54,7 +54,9 @@ pub async fn replicate(
         let copy = match copy_of(to, &point).await? {
             Some(copy) => copy,
             None => {
-                let near = before.as_ref().filter(|(p, _)| p.summary.name == point.summary.name);
+                let near = before
+                    .as_ref()
+                    .filter(|(p, _)| p.summary.name == point.summary.name);
                 let copied = cancel.guard(copy_point(from, to, &point, near)).await?;
                 let to = copied.to;
                 done.push(copied);

@@ -162,7 +162,13 @@ async fn whole_records(
     pack: &PackName,
     records: Records,
 ) -> Result<Vec<(Role, Vec<(ChunkId, Bytes)>)>> {
-    let live = shared.log.seen().await.packs.get(pack).map_or(0, |p| p.bytes);
+    let live = shared
+        .log
+        .seen()
+        .await
+        .packs
+        .get(pack)
+        .map_or(0, |p| p.bytes);
     let _permit = shared.shares.fetching().take(live).await;
     let bytes = match get(&*shared.target.objects, &pack.location(ObjectKind::Pack)).await {
         Ok(bytes) => bytes,
@@ -184,7 +190,10 @@ async fn whole_records(
                 of_role.for_each(|(_, records)| records.push((id, record.clone())));
             }
         }
-        whole.into_iter().filter(|(_, some)| !some.is_empty()).collect()
+        whole
+            .into_iter()
+            .filter(|(_, some)| !some.is_empty())
+            .collect()
     };
     shared.env.compute(open).await
 }

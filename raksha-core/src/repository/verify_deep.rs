@@ -275,13 +275,20 @@ async fn check_point(
 /// The names of the servers that have the disk.
 fn servers_of(point: &RecoveryPoint, disk: &DiskId) -> Vec<String> {
     let has = |server: &&Server| {
-        server.attachments.iter().any(|at| match (&at.source, disk) {
-            (DiskSource::Volume(volume), DiskId::Volume(id)) => volume == id,
-            (DiskSource::Local { name, .. }, DiskId::Local { server: of, name: id }) => {
-                *of == server.id && name == id
-            }
-            _ => false,
-        })
+        server
+            .attachments
+            .iter()
+            .any(|at| match (&at.source, disk) {
+                (DiskSource::Volume(volume), DiskId::Volume(id)) => volume == id,
+                (
+                    DiskSource::Local { name, .. },
+                    DiskId::Local {
+                        server: of,
+                        name: id,
+                    },
+                ) => *of == server.id && name == id,
+                _ => false,
+            })
     };
     let servers = point.graph.servers.iter().filter(has);
     servers.map(|server| server.name.clone()).collect()

@@ -1,6 +1,7 @@
 //! For tests of those who implement the traits: chunks and jobs in memory, conformance suites, and a clock and randomness that a seed
 //! repeats. (Targets that misbehave on demand are in the testkit of `raksha-targets`.)
 
+mod chunk_store;
 pub mod cloud;
 mod job_store;
 mod memory_chunks;
@@ -8,6 +9,7 @@ mod memory_jobs;
 mod outside;
 mod seeded;
 
+pub use chunk_store::check_chunk_store;
 pub use job_store::check_job_store;
 pub use memory_chunks::MemoryChunks;
 pub use memory_jobs::MemoryJobs;

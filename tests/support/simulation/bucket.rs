@@ -81,7 +81,9 @@ impl State {
         };
         let number: u64 = number.parse().unwrap_or(u64::MAX);
         if !written || number != self.next_entry {
-            self.broken = Some(format!("{location} was overwritten, deleted, or left a gap"));
+            self.broken = Some(format!(
+                "{location} was overwritten, deleted, or left a gap"
+            ));
         }
         self.next_entry = number.saturating_add(1);
     }
@@ -257,7 +259,8 @@ impl Line {
                 let until = state.unlisted.get(&meta.location);
                 until.is_none_or(|until| *until <= now)
             });
-            let inside = |location: &Path| prefix.as_ref().is_none_or(|p| location.prefix_matches(p));
+            let inside =
+                |location: &Path| prefix.as_ref().is_none_or(|p| location.prefix_matches(p));
             let ghosts = state.ghosts.values();
             let ghosts = ghosts.filter(|(meta, until)| *until > now && inside(&meta.location));
             listed.extend(ghosts.map(|(meta, _)| meta.clone()));

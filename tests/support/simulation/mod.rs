@@ -161,7 +161,7 @@ impl World {
             true => {
                 let magnitude = 2 + self.random.below(9);
                 self.random.below(1 << magnitude)
-            },
+            }
             false => u64::MAX,
         };
         let life = Mortal::new(process.run(), polls, line.clone());
@@ -245,7 +245,11 @@ impl World {
             .await
             .into_iter()
             .map(|(location, _)| location.to_string())
-            .filter(|l| ["packs/", "index/", "points/"].iter().any(|p| l.starts_with(p)))
+            .filter(|l| {
+                ["packs/", "index/", "points/"]
+                    .iter()
+                    .any(|p| l.starts_with(p))
+            })
             .collect();
         if !left.is_empty() {
             self.oracle

@@ -130,7 +130,9 @@ impl Process {
         };
         match restored.await {
             Ok(bytes) if bytes.as_ref() == Some(&*content) => {}
-            Ok(_) => self.oracle.broken(format!("point {id} came back different")),
+            Ok(_) => self
+                .oracle
+                .broken(format!("point {id} came back different")),
             Err(error) => self.gone(id, "restore", &error),
         }
     }
@@ -179,7 +181,8 @@ impl Process {
         options.delete = !self.random.one_in(5);
         match repository.collect(&options).await {
             Ok(done) if !done.foreign_objects.is_empty() => {
-                self.oracle.broken(format!("foreign: {:?}", done.foreign_objects));
+                self.oracle
+                    .broken(format!("foreign: {:?}", done.foreign_objects));
             }
             Ok(_) => {}
             Err(error) => {
@@ -215,7 +218,9 @@ impl Process {
             Kind::NotFound,
             Kind::Denied,
         ];
-        let added = repository.add_key(&slot, &secret, &first, "simulation").await;
+        let added = repository
+            .add_key(&slot, &secret, &first, "simulation")
+            .await;
         if let Err(error) = added {
             return self.oracle.failed(self.work, "add key", &error, &fair);
         }
@@ -224,7 +229,8 @@ impl Process {
         if let Err(error) = again {
             // The new slot may not be listed yet.
             let fair = [Kind::WrongKey];
-            self.oracle.failed(self.work, "open with another key", &error, &fair);
+            self.oracle
+                .failed(self.work, "open with another key", &error, &fair);
         }
         if self.random.one_in(2)
             && let Err(error) = repository.remove_key(&slot, &first, "simulation").await
@@ -237,7 +243,9 @@ impl Process {
         match repository.verify(&VerifyOptions::default()).await {
             Ok(verified) if !verified.is_whole() => self.oracle.damage(&verified.damage),
             Ok(_) => {}
-            Err(error) => self.oracle.failed(self.work, "verify", &error, &[Kind::Full]),
+            Err(error) => self
+                .oracle
+                .failed(self.work, "verify", &error, &[Kind::Full]),
         }
     }
 }

@@ -592,5 +592,9 @@ async fn giving_up_waits_for_no_upload() {
     let put = world.packer.put(Role::Data, vec![world.numbered(1)]).await;
     assert_eq!(put.unwrap_err().kind(), Kind::Cancelled);
     let budget = &world.packer.0.budget;
-    assert_eq!(budget.available(), budget.total(), "all memory is free again");
+    assert_eq!(
+        budget.available(),
+        budget.total(),
+        "all memory is free again"
+    );
 }
