@@ -2,6 +2,7 @@
 //! repeats. (Targets that misbehave on demand are in the testkit of `raksha-targets`.)
 
 mod catalog;
+mod chunk_store;
 pub mod cloud;
 mod job_store;
 mod memory_chunks;
@@ -10,6 +11,7 @@ mod outside;
 mod seeded;
 
 pub use catalog::check_catalog;
+pub use chunk_store::check_chunk_store;
 pub use job_store::check_job_store;
 pub use memory_chunks::MemoryChunks;
 pub use memory_jobs::MemoryJobs;

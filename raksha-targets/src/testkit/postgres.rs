@@ -52,7 +52,11 @@ impl PostgresSchema {
                    WHERE usename = current_user AND application_name = $1 AND pid <> pg_backend_pid()";
         let mut connection = PgConnection::connect(&self.server).await.unwrap();
         let theirs = format!("raksha {}", self.name);
-        sqlx::query(end).bind(theirs).execute(&mut connection).await.unwrap();
+        sqlx::query(end)
+            .bind(theirs)
+            .execute(&mut connection)
+            .await
+            .unwrap();
     }
 
     async fn run(&self, before: &str, after: &str) {
