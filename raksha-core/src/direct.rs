@@ -41,8 +41,8 @@ impl DirectFile {
             return Ok(0);
         };
         let whole = data.len() / ALIGNMENT * ALIGNMENT;
-        let aligned = data.as_ptr().align_offset(ALIGNMENT) == 0
-            && offset.is_multiple_of(ALIGNMENT as u64);
+        let aligned =
+            data.as_ptr().align_offset(ALIGNMENT) == 0 && offset.is_multiple_of(ALIGNMENT as u64);
         if !aligned || whole < LEAST {
             return Ok(0);
         }

@@ -137,9 +137,7 @@ impl Coder {
 
     /// The bytes of a zstd frame, at most `limit` of them: no more than that is ever allocated, whatever the frame claims.
     pub(super) fn decompress(&mut self, frame: &[u8], limit: usize) -> Result<Vec<u8>> {
-        self.decompressor
-            .decompress(frame, limit)
-            .map_err(no_frame)
+        self.decompressor.decompress(frame, limit).map_err(no_frame)
     }
 
     /// The same into `out`, whose content is replaced.

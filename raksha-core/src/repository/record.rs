@@ -64,22 +64,24 @@ impl Records {
     ) -> Result<()> {
         let start = out.len();
         let belongs = Belongs::Chunk(id);
-        self.coders.with(|coder| {
-            write(coder, writer, belongs, plain, out)?;
-            if check {
-                let record = out.get(start..).unwrap_or_default();
-                self.check(coder, record, id, plain.len())?;
-            }
-            Ok(())
-        })
-        .map_err(|e| e.with("chunk", id))
+        self.coders
+            .with(|coder| {
+                write(coder, writer, belongs, plain, out)?;
+                if check {
+                    let record = out.get(start..).unwrap_or_default();
+                    self.check(coder, record, id, plain.len())?;
+                }
+                Ok(())
+            })
+            .map_err(|e| e.with("chunk", id))
     }
 
     /// Whether a new record opens to `length` bytes of the right name. Allocates nothing: the bytes are looked at and forgotten.
     fn check(&self, coder: &mut Coder, record: &[u8], id: ChunkId, length: usize) -> Result<()> {
         let mut scratch = std::mem::take(&mut coder.scratch);
         let mut opened = std::mem::take(&mut coder.opened);
-        self.sealing.open(record, Belongs::Chunk(id), &mut scratch)?;
+        self.sealing
+            .open(record, Belongs::Chunk(id), &mut scratch)?;
         let named = match split(&scratch)? {
             (Codec::Stored, payload) => self.namer.name(payload),
             (Codec::Zstd, payload) => {

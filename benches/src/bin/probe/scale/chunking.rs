@@ -27,7 +27,9 @@ pub struct Arguments {
 const INDEX_ENTRY: u64 = 44;
 
 pub async fn run(arguments: &Arguments) -> Result<()> {
-    println!("bytes in MiB that are new with each image; all of it compressed at level 1; chunks; KiB of their index");
+    println!(
+        "bytes in MiB that are new with each image; all of it compressed at level 1; chunks; KiB of their index"
+    );
     for (name, chunking) in schemes() {
         let store = Counting::new();
         let mut row = format!("{name:<26}");

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bytes::BytesMut;
 use object_store::ObjectStore;
 use raksha_core::cloud::{DiskReader, Extent, ExtentKind};
+use raksha_core::env::Env;
 use raksha_core::repository::{EngineOptions, Parameters, Repository, Secret, Target};
 use raksha_targets::{GuardOptions, Guarded, Metrics};
 
@@ -114,7 +115,7 @@ pub async fn repository(
     objects: Arc<dyn ObjectStore>,
     guard: GuardOptions,
 ) -> Result<(Repository, Metrics)> {
-    let guarded = Guarded::new(objects, guard);
+    let guarded = Guarded::new(objects, true, guard, Env::system());
     let metrics = guarded.metrics().clone();
     let target = Target::new(Arc::new(guarded));
     let secret = Secret::key_file(&[7; 32]);

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::memory::InMemory;
-use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use raksha_core::disk_file::FileWriter;
 use raksha_core::env::Env;
 use raksha_core::protect::disk::{self, DiskOptions};
 use raksha_targets::GuardOptions;
 
-use crate::Result;
 use super::disk::{BLOCK, repository};
+use super::far::Far;
 use super::usage::{Usage, Used};
+use crate::Result;
 
 /// How far away, and what the line carries
 #[derive(Debug, clap::Args)]
@@ -37,24 +37,17 @@ pub async fn run(arguments: &Arguments) -> Result<()> {
         "{} MiB that do not compress, {} MB/s",
         arguments.size, arguments.bandwidth
     );
-    for latency in &arguments.latency {
-        let wait = Duration::from_millis(*latency);
-        let throttle = ThrottleConfig {
-            wait_put_per_call: wait,
-            wait_get_per_call: wait,
-            wait_list_per_call: wait,
-            wait_delete_per_call: wait,
-            ..ThrottleConfig::default()
-        };
+    for milliseconds in &arguments.latency {
         let mut guard = GuardOptions::default();
         guard.bytes_per_second = NonZeroU64::new(arguments.bandwidth * 1_000_000);
-        let far = ThrottledStore::new(InMemory::new(), throttle);
+        let latency = Duration::from_millis(*milliseconds);
+        let far = Far::new(Arc::new(InMemory::new()), latency);
         let (repository, metrics) = repository(Arc::new(far), guard).await?;
 
         let reader = raksha_core::disk_file::FileReader::open(&image, Env::system()).await?;
         let usage = Usage::begin(&metrics)?;
         let done = disk::backup(&reader, "disk", &repository, DiskOptions::default()).await?;
-        tell(*latency, "backup", usage.end()?, arguments);
+        tell(*milliseconds, "backup", usage.end()?, arguments);
 
         let restored = folder.path().join("restored.raw");
         let writer =
@@ -62,8 +55,15 @@ pub async fn run(arguments: &Arguments) -> Result<()> {
         let point = repository.point(done.point).await?;
         let usage = Usage::begin(&metrics)?;
         let disk = &point.disks[0].disk;
-        disk::restore(&repository, done.point, disk, &writer, DiskOptions::default()).await?;
-        tell(*latency, "restore", usage.end()?, arguments);
+        disk::restore(
+            &repository,
+            done.point,
+            disk,
+            &writer,
+            DiskOptions::default(),
+        )
+        .await?;
+        tell(*milliseconds, "restore", usage.end()?, arguments);
     }
     Ok(())
 }
@@ -81,7 +81,9 @@ fn tell(latency: u64, what: &str, used: Used, arguments: &Arguments) {
 fn noise(size: u64) -> Vec<u8> {
     let mut state = 7u64;
     let words = (0..size / 8).flat_map(|n| {
-        state = (state ^ n).wrapping_mul(6_364_136_223_846_793_005).rotate_left(29);
+        state = (state ^ n)
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .rotate_left(29);
         state.to_le_bytes()
     });
     let bytes: Vec<u8> = words.collect();

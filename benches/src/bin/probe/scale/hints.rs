@@ -11,9 +11,9 @@ use raksha_core::repository::{Repository, Writer};
 use raksha_core::store::ChunkStore;
 use raksha_targets::GuardOptions;
 
-use crate::Result;
 use super::disk::{BLOCK, Made, repository};
 use super::usage::{Usage, peak};
+use crate::Result;
 
 /// How large the disk is, and how much of it changes
 #[derive(Debug, clap::Args)]
@@ -38,7 +38,9 @@ pub async fn run(arguments: &Arguments) -> Result<()> {
     let mut random = 1u64;
     let mut blocks = BTreeSet::new();
     while (blocks.len() as u64) < (arguments.changed << 20) / BLOCK {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         blocks.insert((random >> 16) % (size / BLOCK));
     }
     let disk = Made::new(size, blocks);

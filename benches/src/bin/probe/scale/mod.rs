@@ -3,6 +3,7 @@
 pub mod chunking;
 mod disk;
 pub mod distance;
+mod far;
 pub mod hints;
 pub mod reads;
 mod usage;

@@ -12,8 +12,8 @@ use raksha_core::image::ImageReader;
 use raksha_core::protect::disk::{self, DiskOptions};
 use raksha_targets::{Directory, GuardOptions};
 
-use crate::Result;
 use super::disk::repository;
+use crate::Result;
 
 /// The bytes of a read.
 const READ: u64 = 64 << 10;

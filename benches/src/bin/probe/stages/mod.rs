@@ -36,19 +36,45 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let stages = raksha::Stages::new(&file)?;
     let chunks = stages.chunks();
     let megabytes = bytes.len() as f64 / 1e6;
-    println!("{megabytes:.0} MB in {} chunks; MB/s of one processor's time", chunks.len());
+    println!(
+        "{megabytes:.0} MB in {} chunks; MB/s of one processor's time",
+        chunks.len()
+    );
     println!("{:<34}{:>10}{:>10}", "", "library", "raksha");
 
     let row = |what: &str, library: f64, raksha: f64| {
         let (l, r) = (megabytes / library, megabytes / raksha);
-        println!("{what:<34}{l:>10.0}{r:>10.0}   {:.2}x the time", raksha / library);
+        println!(
+            "{what:<34}{l:>10.0}{r:>10.0}   {:.2}x the time",
+            raksha / library
+        );
     };
-    row("read", best(|| library::read(&file))?, best(|| stages.read())?);
-    row("cut, zero test, name", best(|| library::name(&chunks))?, best(|| stages.ingest())?);
+    row(
+        "read",
+        best(|| library::read(&file))?,
+        best(|| stages.read())?,
+    );
+    row(
+        "cut, zero test, name",
+        best(|| library::name(&chunks))?,
+        best(|| stages.ingest())?,
+    );
     let kept = library::Kept::new(&chunks)?;
-    row("name, compress, seal, hash", best(|| library::seal(&chunks, false))?, best(|| stages.store(false))?);
-    row("the same, each record checked", best(|| library::seal(&chunks, true))?, best(|| stages.store(true))?);
-    row("open, decompress, name", best(|| kept.open())?, best(|| stages.fetch())?);
+    row(
+        "name, compress, seal, hash",
+        best(|| library::seal(&chunks, false))?,
+        best(|| stages.store(false))?,
+    );
+    row(
+        "the same, each record checked",
+        best(|| library::seal(&chunks, true))?,
+        best(|| stages.store(true))?,
+    );
+    row(
+        "open, decompress, name",
+        best(|| kept.open())?,
+        best(|| stages.fetch())?,
+    );
     Ok(())
 }
 

@@ -59,7 +59,10 @@ impl Stages {
     }
 
     pub fn chunks(&self) -> Vec<Bytes> {
-        self.chunks.iter().map(|chunk| chunk.bytes.clone()).collect()
+        self.chunks
+            .iter()
+            .map(|chunk| chunk.bytes.clone())
+            .collect()
     }
 
     pub fn read(&self) -> Result<()> {
