@@ -8,7 +8,7 @@ use super::super::policy::{action, admin_only};
 use super::super::reply::{Outcome, Refusal, Reply};
 use super::super::state::{Change, Kind, as_map, merge, set};
 use super::super::world::{GIB, World};
-use super::{attachments, change, find, limits, minor};
+use super::{attachments, change, find, limits, minor, reimage};
 
 /// `POST /volumes/ID/action`.
 pub(super) fn serve(world: &mut World, call: &Call, id: &str) -> Outcome {
@@ -54,6 +54,7 @@ pub(super) fn serve(world: &mut World, call: &Call, id: &str) -> Outcome {
             Ok(Reply::json(200, json!({"metadata": kept})))
         }
         "os-extend" => extend(world, call, id, &arguments),
+        "os-reimage" => reimage::reimage(world, call, id, &arguments),
         "os-volume_upload_image" => upload(world, call, id, &arguments),
         "os-reserve" => {
             if status != "available" {

@@ -5,6 +5,7 @@ mod attachments;
 mod groups;
 mod limits;
 mod metadata;
+mod reimage;
 mod show;
 mod snapshots;
 mod types;

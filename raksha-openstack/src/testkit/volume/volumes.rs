@@ -211,7 +211,7 @@ pub(in super::super) fn unpack(
 }
 
 /// What Cinder keeps of an image that a volume was made of.
-fn image_metadata(image: &Value, id: &str) -> Value {
+pub(super) fn image_metadata(image: &Value, id: &str) -> Value {
     let own = [
         "name",
         "status",
