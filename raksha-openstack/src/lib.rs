@@ -4,10 +4,12 @@
 //!
 //! | module | what it does |
 //! | --- | --- |
-//! | [`OpenStack`] | a cloud as raksha-core's traits see it: servers are discovered, their disks taken and read |
+//! | [`OpenStack`] | a cloud as raksha-core's traits see it: servers are discovered, their disks taken and read, and everything brought back |
 //! | [`client`] | speaks to the services: tokens, endpoints, microversions, retries, streams |
 //! | [`snapshots`] | takes all disks of servers as consistently as the cloud lets it, and says what was proven |
 //! | [`roads`] | reaches the bytes of a disk: straight from Ceph, as a file, or through an image |
+//! | [`restore`] | compares a point with the cloud, creates what is missing, fills disks, removes what it made |
+//! | [`mod@validate`] | tells a principal which services, roads, levels of consistency and rights it has, and what to change |
 //! | [`temporary`] | what is made in the cloud for a while, and how each kind is found and removed |
 //! | [`config`] | reads how to reach a cloud and as whom: `clouds.yaml`, `secure.yaml`, `clouds-public.yaml`, `OS_*` variables |
 //! | [`auth`] | who one is and for what ([`auth::Auth`]); the Keystone v3 request for a token as a value ([`auth::request`]); what a token's answer says ([`auth::answer`]) |

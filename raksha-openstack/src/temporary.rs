@@ -11,6 +11,7 @@
 //! | [`SERVER_IMAGE`] | the name of an image, and of the snapshots that Nova made for it | the snapshots that still are called so, then the image |
 //! | [`PAUSE`] | the newest thing that was done to the server that the detail names | the server goes on, if the pause was ours |
 //! | [`RBD_SNAPSHOT`] | the name of a snapshot of the RBD image that the detail names | removed |
+//! | `restored ` and a kind of resource | as told in [`crate::restore`] | by [`crate::restore`] |
 
 use std::time::Duration;
 

@@ -275,7 +275,6 @@ async fn one_of_everything_comes_back() {
         graph,
         ..RestoreRequest::default()
     };
-    comes_back(tenant(), "image", &request, &contents, &mark).await;
     comes_back(operator(), "rbd", &request, &contents, &mark).await;
     let mut remade = tenant();
     remade.restore.reimage = false;
@@ -287,4 +286,5 @@ async fn one_of_everything_comes_back() {
         &mark,
     )
     .await;
+    comes_back(tenant(), "image", &request, &contents, &mark).await;
 }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -127,6 +128,8 @@ fn file_node(mount: &Path, name: &str, format: &str) -> Option<Value> {
 pub(super) struct Attached {
     writer: NbdWriter,
     size: u64,
+    /// How many bytes are covered by what was written so far.
+    covered: AtomicU64,
     whole: Whole,
 }
 
@@ -164,6 +167,7 @@ impl Attached {
         Ok(Self {
             writer,
             size,
+            covered: AtomicU64::new(0),
             whole,
         })
     }
@@ -180,16 +184,30 @@ impl Attached {
 #[async_trait]
 impl DiskWriter for Attached {
     async fn write_at(&self, offset: u64, data: Bytes) -> Result<()> {
-        self.check(offset..offset.saturating_add(data.len() as u64))?;
-        self.writer.write_at(offset, data).await
+        let length = data.len() as u64;
+        self.check(offset..offset.saturating_add(length))?;
+        self.writer.write_at(offset, data).await?;
+        self.covered.fetch_add(length, Ordering::AcqRel);
+        Ok(())
     }
 
     async fn write_zeroes(&self, range: Range<u64>) -> Result<()> {
         self.check(range.clone())?;
-        self.writer.write_zeroes(range).await
+        self.writer.write_zeroes(range.clone()).await?;
+        self.covered
+            .fetch_add(range.end - range.start, Ordering::AcqRel);
+        Ok(())
     }
 
     async fn finish(&self) -> Result<()> {
+        let covered = self.covered.load(Ordering::Acquire);
+        if covered != self.size {
+            let message = format!(
+                "{covered} bytes were written, but the disk has {}",
+                self.size
+            );
+            return Err(Error::new(Kind::Invalid, "finish restored disk", message));
+        }
         self.writer.finish().await?;
         self.whole.set();
         Ok(())
