@@ -19,8 +19,12 @@ fn lab() -> String {
     std::env::var("RAKSHA_LAB_AUTH_URL").unwrap_or_else(|_| "http://127.0.0.1:5000/v3".to_owned())
 }
 
+/// Scenarios take turns: each removes what others left behind.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Plays a scenario on both clouds and compares.
 async fn both(scenario: impl AsyncFn(&mut Recorder)) {
+    let _turn = TURN.lock().await;
     let mut real = Recorder::new(&lab()).await;
     clean(&real.demo).await;
     let mut options = Options::default();

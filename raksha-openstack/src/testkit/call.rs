@@ -105,6 +105,18 @@ impl Call {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
+    /// Whether it is about the service itself.
+    pub(super) fn is_root(&self) -> bool {
+        self.segment_count() == 0
+    }
+
+    /// How many segments the path has after the service's name.
+    pub(super) fn segment_count(&self) -> usize {
+        let path = self.uri.split('?').next().unwrap_or_default();
+        let all = path.split('/').filter(|segment| !segment.is_empty());
+        all.count().saturating_sub(1)
+    }
+
     /// The segments, to match on.
     pub(super) fn segments(&self) -> Vec<&str> {
         self.path.iter().map(String::as_str).collect()

@@ -27,23 +27,29 @@ pub(super) fn cut<'a>(
                 .min(most)
         }
     };
-    let more = all.len() > limit;
+    // All services take a full page for a sign that there are more.
+    let full = all.len() >= limit;
     all.truncate(limit);
-    let next = all.last().filter(|_| more).map(|record| record.id.clone());
+    let next = all.last().filter(|_| full).map(|record| record.id.clone());
     Ok((all, next))
 }
 
-/// The path and query of the page after `marker`.
-pub(super) fn next(call: &Call, marker: &str) -> String {
+/// The path and query of the page after `marker`, or of the first one.
+pub(super) fn place(call: &Call, marker: Option<&str>) -> String {
     let path = call.uri.split('?').next().unwrap_or_default();
     let mut query = form_urlencoded::Serializer::new(String::new());
     let kept = call.query.iter().filter(|(key, _)| key != "marker");
     query.extend_pairs(kept);
-    query.append_pair("marker", marker);
-    format!("{path}?{}", query.finish())
+    if let Some(marker) = marker {
+        query.append_pair("marker", marker);
+    }
+    match query.finish() {
+        query if query.is_empty() => path.to_owned(),
+        query => format!("{path}?{query}"),
+    }
 }
 
 /// The `..._links` of Nova, Cinder and Neutron.
 pub(super) fn links(base: &str, call: &Call, marker: &str) -> Value {
-    json!([{"rel": "next", "href": format!("{base}{}", next(call, marker))}])
+    json!([{"rel": "next", "href": format!("{base}{}", place(call, Some(marker)))}])
 }

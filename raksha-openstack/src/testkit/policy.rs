@@ -44,8 +44,13 @@ pub(super) fn denied(area: Area, rule: &str) -> Refusal {
         Area::Identity => Refusal::denied(format!(
             "You are not authorized to perform the requested action: {rule}."
         )),
-        Area::Network => Refusal::denied(format!("(rule:{rule}) is disallowed by policy"))
-            .kind("PolicyNotAuthorized"),
+        Area::Network => {
+            let rule = match rule.contains(' ') {
+                true => format!("(rule:{rule})"),
+                false => format!("rule:{rule}"),
+            };
+            Refusal::denied(format!("{rule} is disallowed by policy")).kind("PolicyNotAuthorized")
+        }
         Area::Image => Refusal::denied("You are not authorized to complete this action."),
         Area::Compute | Area::Volume => {
             Refusal::denied(format!("Policy doesn't allow {rule} to be performed."))

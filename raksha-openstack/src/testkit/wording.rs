@@ -65,6 +65,12 @@ pub(super) fn refuse(call: &Call, refusal: Refusal) -> Reply {
 /// The headers that a service adds to every answer; gives the request's id.
 pub(super) fn stamp(world: &World, call: &Call, reply: &mut Reply) -> String {
     let id = format!("req-{}", world.uuid().unwrap_or_default());
+    let nobody = call.area == Area::Image && reply.status == 401;
+    let no_root = [Area::Compute, Area::Image, Area::Network];
+    if nobody || (call.is_root() && no_root.contains(&call.area)) {
+        // These answers come from before the part that gives ids.
+        return id;
+    }
     let mut add = |name: &'static str, value: String| reply.headers.push((name.into(), value));
     match call.area {
         Area::Objects => {
@@ -75,8 +81,7 @@ pub(super) fn stamp(world: &World, call: &Call, reply: &mut Reply) -> String {
         }
         Area::Compute => {
             add("x-compute-request-id", id.clone());
-            if let Ok(minor) = compute::minor(call) {
-                let version = format!("2.{minor}");
+            if let Some(version) = spoken(call, compute::minor(call), "compute", 2) {
                 add("openstack-api-version", format!("compute {version}"));
                 add("x-openstack-nova-api-version", version);
             }
@@ -87,8 +92,8 @@ pub(super) fn stamp(world: &World, call: &Call, reply: &mut Reply) -> String {
         }
         Area::Volume => {
             add("x-compute-request-id", id.clone());
-            if let Ok(minor) = volume::minor(call) {
-                add("openstack-api-version", format!("volume 3.{minor}"));
+            if let Some(version) = spoken(call, volume::minor(call), "volume", 3) {
+                add("openstack-api-version", format!("volume {version}"));
             }
             add("vary", "OpenStack-API-Version".to_owned());
         }
@@ -97,6 +102,19 @@ pub(super) fn stamp(world: &World, call: &Call, reply: &mut Reply) -> String {
     }
     add("x-openstack-request-id", id.clone());
     id
+}
+
+/// The version that an answer says it speaks: the one that was asked for, even if there is none such; nothing to nobody.
+fn spoken(call: &Call, minor: Result<u32, Refusal>, service: &str, major: u32) -> Option<String> {
+    match minor {
+        _ if call.who.is_none() && call.segment_count() > 1 => None,
+        Ok(minor) => Some(format!("{major}.{minor}")),
+        Err(refusal) if refusal.status == 406 => {
+            let asked = call.header("openstack-api-version")?;
+            Some(asked.trim_start_matches(service).trim().to_owned())
+        }
+        Err(_) => None,
+    }
 }
 
 fn fault(status: u16) -> &'static str {
@@ -142,7 +160,12 @@ const UNAUTHORIZED_HTML: &str = "This server could not verify that you are autho
 
 /// A page as WebOb makes it.
 fn html(status: u16, message: &str) -> Reply {
-    let line = format!("{status} {}", title(status));
+    let title = if status == 416 {
+        "Request Range Not Satisfiable"
+    } else {
+        title(status)
+    };
+    let line = format!("{status} {title}");
     let page = format!(
         "<html>\n <head>\n  <title>{line}</title>\n </head>\n <body>\n  <h1>{line}</h1>\n  {message}<br /><br />\n\n\n\n </body>\n</html>"
     );

@@ -139,7 +139,7 @@ impl Recorder {
         let body = match (&answer.body, answer.bytes.len()) {
             (Value::Null, 0) => json!(""),
             (Value::Null, _) if answer.status < 300 => json!("bytes"),
-            (Value::Null, _) => json!(text_of(&String::from_utf8_lossy(&answer.bytes))),
+            (Value::Null, _) => json!(self.mask(&text_of(&String::from_utf8_lossy(&answer.bytes)))),
             (body, _) => self.shape("", body),
         };
         let note =

@@ -143,6 +143,12 @@ pub(super) fn issue(world: &mut World, call: &Call) -> Outcome {
         set(&mut inner, "roles", json!(grant.roles));
     }
     if let Some(credential) = proof.credential {
+        if let Some(record) = world.state.get(Kind::ApplicationCredential, &credential) {
+            let restricted = record.get("unrestricted") != &json!(true);
+            let shown =
+                json!({"id": credential, "name": record.get("name"), "restricted": restricted});
+            set(&mut body, "application_credential", shown);
+        }
         set(&mut inner, "credential", json!(credential));
     }
     let id = format!("gAAAAA{}{}", world.hex()?, world.hex()?);
@@ -337,8 +343,10 @@ fn token(
         .and_then(Value::as_str)
         .unwrap_or_default();
     let record = world.state.get(Kind::Token, id);
-    let record = record.filter(|_| who(world, id, now).is_some());
-    let record = record.ok_or_else(|| Refusal::missing("Failed to validate token"))?;
+    let record = record.ok_or_else(|| Refusal::missing("Could not recognize Fernet token"))?;
+    if who(world, id, now).is_none() {
+        return Err(Refusal::missing("Failed to validate token"));
+    }
     if !record.inner_text("trust").is_empty() {
         return Err(forbidden(
             "Using trust-scoped token to create another token. Create a new trust-scoped token instead",

@@ -75,7 +75,7 @@ pub(super) fn download(world: &World, call: &Call, id: &str) -> Outcome {
     let Some((start, end)) = range(asked, size) else {
         return Err(Refusal::new(
             416,
-            "The byte range passed in the 'Range' header did not match any available byte range in the current file.",
+            "The Range requested is not available.<br /><br />\nThe byte range passed in the 'Range' header did not match any available byte range in the current file.",
         ));
     };
     let stated = format!("bytes {start}-{}/{size}", end - 1);

@@ -287,12 +287,12 @@ fn list(world: &World, call: &Call) -> Outcome {
         25
     };
     let (images, next) = page::cut(call, images, limit)?;
-    let first = call.uri.replace("/image/v2", "/v2");
+    let place = |marker: Option<&str>| page::place(call, marker).replacen("/image/v2", "/v2", 1);
+    let first = place(None);
     let images: Vec<_> = images.into_iter().map(show).collect();
     let mut body = json!({"images": images, "first": first, "schema": "/v2/schemas/images"});
     if let Some(marker) = next {
-        let next = page::next(call, &marker).replace("/image/v2", "/v2");
-        set(&mut body, "next", json!(next));
+        set(&mut body, "next", json!(place(Some(&marker))));
     }
     Ok(Reply::json(200, body))
 }

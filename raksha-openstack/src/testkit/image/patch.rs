@@ -44,7 +44,7 @@ fn apply(call: &Call, body: &mut Value, operation: &Value) -> Result<(), Refusal
     match text("op") {
         "remove" if BASE.contains(&name.as_str()) => {
             return Err(Refusal::denied(format!(
-                "Property {name} may not be removed."
+                "Access was denied to this resource.<br /><br />\nProperty {name} may not be removed."
             )));
         }
         "remove" | "replace" if !known => {

@@ -82,11 +82,11 @@ pub(super) fn create(world: &mut World, call: &Call, wanted: &Value) -> Result<S
         .state
         .add(Kind::FloatingIp, &project, &id, body)
         .set_inner("port", port);
-    if wanted.get("port_id").is_some_and(Value::is_string) {
-        if let Err(refusal) = update(world, call, &id, wanted) {
-            delete(world, &id);
-            return Err(refusal);
-        }
+    if wanted.get("port_id").is_some_and(Value::is_string)
+        && let Err(refusal) = update(world, call, &id, wanted)
+    {
+        delete(world, &id);
+        return Err(refusal);
     }
     Ok(id)
 }

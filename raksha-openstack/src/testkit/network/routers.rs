@@ -35,11 +35,11 @@ pub(super) fn create(world: &mut World, call: &Call, wanted: &Value) -> Result<S
     );
     let id = world.uuid()?;
     world.state.add(Kind::Router, &project, &id, body);
-    if let Some(gateway) = wanted.get("external_gateway_info") {
-        if let Err(refusal) = set_gateway(world, call, &id, gateway) {
-            world.state.remove(Kind::Router, &id);
-            return Err(refusal);
-        }
+    if let Some(gateway) = wanted.get("external_gateway_info")
+        && let Err(refusal) = set_gateway(world, call, &id, gateway)
+    {
+        world.state.remove(Kind::Router, &id);
+        return Err(refusal);
     }
     Ok(id)
 }

@@ -28,9 +28,20 @@ pub(super) fn serve(world: &mut World, call: &Call, path: &[&str]) -> Outcome {
                 .pointer("/attachment/connector")
                 .cloned()
                 .unwrap_or_default();
+            let before = find(world, call, Kind::Attachment, id)?.body.clone();
             connect(world, call, id, &volume, &connector);
             let attachment = find(world, call, Kind::Attachment, id)?;
-            Ok(Reply::json(200, json!({"attachment": show(attachment)})))
+            let mut body = show(attachment);
+            // The answer is older than the connection.
+            for key in ["status", "attached_at", "attach_mode"] {
+                set(&mut body, key, before.get(key).cloned().unwrap_or_default());
+            }
+            if let Some(attachment) = world.state.get_mut(Kind::Attachment, id)
+                && attachment.text("attach_mode") == "null"
+            {
+                attachment.set("attach_mode", "rw");
+            }
+            Ok(Reply::json(200, json!({"attachment": body})))
         }
         ("DELETE", [id]) => {
             let attachment = find(world, call, Kind::Attachment, id)?;
@@ -113,23 +124,20 @@ fn create(world: &mut World, call: &Call) -> Outcome {
         .to_owned();
     let volume = find(world, call, Kind::Volume, &volume_id)?;
     reserve(volume)?;
-    let mode = wanted
-        .get("mode")
-        .and_then(Value::as_str)
-        .unwrap_or("rw")
-        .to_owned();
+    let connector = wanted.get("connector").cloned().unwrap_or_default();
+    // Cinder writes the word when it has decided nothing yet.
+    let undecided = if connector.is_object() { "rw" } else { "null" };
+    let mode = wanted.get("mode").and_then(Value::as_str);
+    let mode = mode.unwrap_or(undecided).to_owned();
     let project = volume.project.clone();
     let id = world.uuid()?;
     let body = json!({"status": "reserved", "instance": wanted.get("instance_uuid"), "volume_id": volume_id,
         "attached_at": "", "detached_at": "", "attach_mode": mode, "connection_info": {}});
     world.state.add(Kind::Attachment, &project, &id, body);
     refresh(world, call, &volume_id);
-    let connector = wanted.get("connector").cloned().unwrap_or_default();
     if !connector.is_object() {
         let attachment = find(world, call, Kind::Attachment, &id)?;
-        let mut body = show(attachment);
-        set(&mut body, "attach_mode", Value::Null);
-        return Ok(Reply::json(200, json!({"attachment": body})));
+        return Ok(Reply::json(200, json!({"attachment": show(attachment)})));
     }
     connect(world, call, &id, &volume_id, &connector);
     let attachment = find(world, call, Kind::Attachment, &id)?;

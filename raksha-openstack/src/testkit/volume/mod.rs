@@ -253,7 +253,7 @@ fn listed(call: &Call, record: &Record) -> bool {
         key => match record.get(key) {
             Value::String(text) => text == value,
             Value::Null => false,
-            other => other.to_string() == *value,
+            other => *value == other.to_string().as_str(),
         },
     })
 }

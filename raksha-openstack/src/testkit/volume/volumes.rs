@@ -75,9 +75,9 @@ pub(in super::super) fn make(
         let snapshot = find(world, call, Kind::Snapshot, id)?;
         let status = snapshot.text("status");
         if status != "available" {
-            return Err(Refusal::bad(format!(
-                "Invalid snapshot: Originating snapshot status must be one of 'available' values"
-            )));
+            return Err(Refusal::bad(
+                "Invalid snapshot: Originating snapshot status must be one of 'available' values",
+            ));
         }
         least = snapshot.get("size").as_u64().unwrap_or_default();
         metadata = snapshot.inner("volume_image_metadata").clone();
@@ -158,7 +158,7 @@ pub(in super::super) fn make(
         "created_at": stamp, "updated_at": null, "name": wanted.get("name"), "description": wanted.get("description"),
         "volume_type": kind.name, "snapshot_id": source_of("snapshot_id"), "source_volid": source_of("source_volid"),
         "metadata": wanted.get("metadata").filter(|metadata| metadata.is_object()).unwrap_or(&json!({})),
-        "user_id": who.user, "bootable": "false", "encrypted": false, "replication_status": null,
+        "user_id": who.user, "bootable": if bootable && matches!(source, Source::Disk(_)) { "true" } else { "false" }, "encrypted": false, "replication_status": null,
         "consistencygroup_id": null, "multiattach": multiattach, "attachments": [],
         "group_id": wanted.get("group_id"), "service_uuid": "00000000-0000-4000-a000-000000000001",
     });
