@@ -40,7 +40,8 @@ pub(super) fn reimage(world: &mut World, call: &Call, id: &str, arguments: &Valu
     unpack(world, &image, id, size * GIB)?;
     let key = (Kind::Volume, id);
     change(world, call, key, &json!({"status": "downloading"}));
-    let done = json!({"status": "available", "bootable": "true", "volume_image_metadata": metadata});
+    let done =
+        json!({"status": "available", "bootable": "true", "volume_image_metadata": metadata});
     let pace = world.options.pace.volume;
     world.settle(call, key, pace, done, json!({"status": "error"}));
     Ok(Reply::text(202, "text/html; charset=UTF-8", ""))
