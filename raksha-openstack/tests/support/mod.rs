@@ -14,6 +14,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+/// How often to ask, at most: a loaded lab takes minutes to detach a volume from a guest.
+const PATIENCE: usize = 3000;
+
 /// An answer.
 #[derive(Debug, Clone)]
 pub(crate) struct Answer {
@@ -240,7 +243,7 @@ impl Somebody {
 
     /// Asks until a text in the answer is one of those that are wanted; then that answer.
     pub(crate) async fn until(&self, path: &str, pointer: &str, wanted: &[&str]) -> Answer {
-        for _ in 0..600 {
+        for _ in 0..PATIENCE {
             let answer = self.get(path).await;
             let found = answer
                 .body
@@ -251,19 +254,14 @@ impl Somebody {
                 return answer;
             }
             assert!(!found.eq_ignore_ascii_case("error"), "{}", answer.body);
-            tokio::time::sleep(Duration::from_millis(if path.contains("127.0.0.1") {
-                50
-            } else {
-                200
-            }))
-            .await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
         panic!("{path} never came to {wanted:?}");
     }
 
     /// Asks until the thing is gone.
     pub(crate) async fn until_gone(&self, path: &str) {
-        for _ in 0..600 {
+        for _ in 0..PATIENCE {
             if self.get(path).await.status == 404 {
                 return;
             }

@@ -272,7 +272,7 @@ fn snapshots(
                 // The snapshots are taken one after the other, and the guest goes on meanwhile.
                 super::super::DevCloud::go_on_writing(world, &server.id)?;
             }
-            let wanted = json!({"name": format!("snapshot for {name}"), "description": ""});
+            let wanted = json!({"name": format!("snapshot for {name}"), "description": null});
             let snapshot = volume::take_snapshot(world, call, id, &wanted)?;
             let size = world
                 .state
