@@ -461,7 +461,7 @@ async fn networks() {
         cloud.as_other("GET", &format!("network:/networks?id={network}"), none()).await;
         cloud.get(&format!("network:/ports?network_id={network}&device_owner=network:router_interface&fields=device_owner")).await;
         cloud.ask("PUT", &format!("network:/networks/{network}/tags"), json!({"tags": ["x", "y"]})).await;
-        cloud.get(&format!("network:/networks?tags=x,y&fields=name")).await;
+        cloud.get("network:/networks?tags=x,y&fields=name").await;
         cloud.delete(&format!("network:/networks/{network}/tags/nope")).await;
         cloud.delete(&one).await;
         cloud.ask("PUT", &of_router("remove_router_interface"), there.clone()).await;

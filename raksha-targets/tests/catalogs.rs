@@ -1,5 +1,16 @@
 //! Every catalog and job store that needs no service keeps its contract; with the feature `lab`, those in PostgreSQL, too.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "tests may panic, and so may what they share"
+)]
+
 use std::sync::Arc;
 
 use bytes::Bytes;

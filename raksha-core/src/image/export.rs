@@ -31,7 +31,7 @@ use crate::recycle::Buffers;
 use crate::store::{ChunkNamer, ChunkSource, RunCounts};
 
 /// Bytes that are fetched and written at once, unless a single chunk is larger.
-const BATCH: u64 = 2 << 20;
+const BATCH: usize = 2 << 20;
 
 /// Batches of a segment under way at once: one is fetched while the other is written.
 const BATCHES_AT_ONCE: usize = 2;
@@ -98,7 +98,7 @@ pub async fn export(
         source,
         writer,
         budget: &budget,
-        buffers: Buffers::new(BATCH as usize),
+        buffers: Buffers::new(BATCH),
         env: &env,
         tally: &tally,
     };
@@ -302,7 +302,7 @@ fn sort(start: u64, segment: &OldSegment) -> (Vec<Range<u64>>, Vec<Batch>) {
             Item::Chunk { id, length } => {
                 let bytes = u64::from(length);
                 let fits = batches.last().is_some_and(|batch| {
-                    batch.offset + batch.bytes == range.start && batch.bytes + bytes <= BATCH
+                    batch.offset + batch.bytes == range.start && batch.bytes + bytes <= BATCH as u64
                 });
                 if !fits {
                     batches.push(Batch {

@@ -7,15 +7,26 @@
     clippy::cast_possible_truncation
 )]
 
+#[cfg(test)]
 mod describing;
+#[cfg(test)]
 mod endpoints;
+#[cfg(test)]
 mod pages;
+#[cfg(test)]
 mod recorded;
+#[cfg(test)]
 mod repeating;
+#[cfg(test)]
 mod server;
+#[cfg(test)]
 #[path = "../shapes/mod.rs"]
 mod shapes;
+#[cfg(test)]
 mod streams;
+#[cfg(test)]
 mod tls;
+#[cfg(test)]
 mod tokens;
+#[cfg(test)]
 mod waiting;

@@ -10,10 +10,15 @@
     clippy::cast_possible_truncation
 )]
 
+#[cfg(test)]
 mod cases;
+#[cfg(test)]
 mod contract;
+#[cfg(test)]
 mod credentials;
+#[cfg(test)]
 mod everything;
+#[cfg(test)]
 #[path = "../shapes/mod.rs"]
 mod shapes;
 

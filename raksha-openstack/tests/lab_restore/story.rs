@@ -231,17 +231,12 @@ async fn comes_back(
 
     // Whoever restores once more learns that it is there, and overwrites nothing.
     let survey = cloud.survey(request).await.unwrap();
-    for (kind, id) in [(K::Server, &request.graph.servers[0].id.to_string())] {
-        let found = survey
-            .findings
-            .iter()
-            .find(|f| f.key == ResourceKey::new(kind, id.as_str()))
-            .unwrap();
-        assert!(
-            matches!(found.presence, Presence::Conflict { .. }),
-            "{found:?}"
-        );
-    }
+    let key = ResourceKey::new(K::Server, request.graph.servers[0].id.as_str());
+    let found = survey.findings.iter().find(|f| f.key == key).unwrap();
+    assert!(
+        matches!(found.presence, Presence::Conflict { .. }),
+        "{found:?}"
+    );
     let again = DiskId::Volume(request.graph.volumes[0].id.clone());
     let size = request.graph.volumes[0].size;
     let refused = cloud

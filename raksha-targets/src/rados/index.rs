@@ -216,7 +216,9 @@ impl Index {
     }
 
     fn shard_of(&self, name: &str) -> String {
-        shard((hash(name) % self.shards as u64) as usize)
+        let number = hash(name) % self.shards as u64;
+        // Less than `shards`, so it fits.
+        shard(usize::try_from(number).unwrap_or_default())
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) enum Place {
     #[cfg(feature = "sqlite")]
     Sqlite(PathBuf),
     #[cfg(feature = "postgres")]
-    Postgres(super::postgres::Server),
+    Postgres(Box<super::postgres::Server>),
 }
 
 impl Location {
@@ -60,7 +60,7 @@ impl Location {
             "postgres" | "postgresql" => {
                 let (server, deadline) = super::postgres::parse(address)?;
                 Ok(Self {
-                    place: Place::Postgres(server),
+                    place: Place::Postgres(Box::new(server)),
                     deadline,
                 })
             }

@@ -34,7 +34,7 @@ impl Database {
             #[cfg(feature = "sqlite")]
             Place::Sqlite(path) => sqlite::open(&path, deadline, create, env).await,
             #[cfg(feature = "postgres")]
-            Place::Postgres(server) => postgres::open(server, deadline, env).await,
+            Place::Postgres(server) => postgres::open(*server, deadline, env).await,
         }
     }
 }
