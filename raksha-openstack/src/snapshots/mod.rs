@@ -4,7 +4,7 @@
 //!
 //! # What stays behind
 //!
-//! A snapshot of each volume, if the caller wants anchors and the volume lies where changes can be told ([`RoadKind::Rbd`](crate::roads::RoadKind::Rbd)). As long as it is there
+//! A snapshot of each volume, if the caller wants anchors and the volume lies where changes can be told ([`RoadKind::Rbd`](crate::roads::RoadKind)). As long as it is there
 //! Cinder does not delete the volume, and says so.
 
 mod frozen;
