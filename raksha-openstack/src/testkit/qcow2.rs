@@ -203,7 +203,12 @@ mod tests {
     fn what_was_written_is_read_and_others_read_it_too() {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
-        let raw = File::create(path("raw")).unwrap();
+        let options = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .clone();
+        let raw = options.open(path("raw")).unwrap();
         raw.set_len((1 << 30) + 512).unwrap();
         raw.write_all_at(&[7; 100_000], 0).unwrap();
         raw.write_all_at(&[8; 70_000], (600 << 20) + 12345).unwrap();
