@@ -182,7 +182,9 @@ async fn a_verification_goes_on_where_it_ended_and_keeps_its_rate() {
     let random = &mut Random::announced("damage");
     let stored = Stored::new(random).await;
     let packs = stored.of("packs/").await;
-    let (location, bytes) = packs.last().unwrap();
+    // The last one of data: a node of a tree is read in each part, and missed in each.
+    let mut data = packs.iter().filter(|(_, b)| b.len() > 50_000);
+    let (location, bytes) = data.next_back().unwrap();
     stored.harm(location, bytes, Harm::Flipped).await;
     let repository = stored.open().await.unwrap();
     let whole = deep(&repository).await;
