@@ -13,7 +13,8 @@ pub(super) fn sql_error(operation: &'static str, source: sqlx::Error) -> Error {
         sqlx::Error::PoolTimedOut => (Kind::Timeout, "the database did not answer in time"),
         sqlx::Error::Database(e) => match database_code(&**e) {
             Some(Code::Sqlite(code)) => sqlite(code),
-            Some(Code::State(state)) => state_of(state),
+            #[cfg(feature = "postgres")]
+            Some(Code::State(state)) => state_of(&state),
             None => (Kind::Unavailable, "the database failed"),
         },
         sqlx::Error::Io(e) if e.kind() == std::io::ErrorKind::NotFound => {
@@ -33,16 +34,17 @@ pub(super) fn sql_error(operation: &'static str, source: sqlx::Error) -> Error {
 }
 
 /// How a database says what is wrong.
-enum Code<'a> {
+enum Code {
     Sqlite(u32),
     /// SQLSTATE.
-    State(&'a str),
+    #[cfg(feature = "postgres")]
+    State(String),
 }
 
-fn database_code<'a>(error: &'a (dyn sqlx::error::DatabaseError + 'static)) -> Option<Code<'a>> {
+fn database_code(error: &(dyn sqlx::error::DatabaseError + 'static)) -> Option<Code> {
     #[cfg(feature = "postgres")]
     if let Some(error) = error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {
-        return Some(Code::State(error.code()));
+        return Some(Code::State(error.code().to_owned()));
     }
     let code = error.code()?.parse().ok()?;
     Some(Code::Sqlite(code))
@@ -66,6 +68,7 @@ fn sqlite(code: u32) -> (Kind, &'static str) {
     }
 }
 
+#[cfg(feature = "postgres")]
 /// SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html
 fn state_of(state: &str) -> (Kind, &'static str) {
     match state {
@@ -107,9 +110,11 @@ fn state_of(state: &str) -> (Kind, &'static str) {
 /// Whether the database gave a transaction up because of another one. Then it had no effect.
 pub(super) fn in_the_way(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Database(e) => {
-            matches!(database_code(&**e), Some(Code::State("40001" | "40P01")))
-        }
+        #[cfg(feature = "postgres")]
+        sqlx::Error::Database(e) => match database_code(&**e) {
+            Some(Code::State(state)) => matches!(state.as_str(), "40001" | "40P01"),
+            _ => false,
+        },
         _ => false,
     }
 }
