@@ -112,7 +112,7 @@ impl Log {
             };
             state.check(&entry)?;
             let bytes = entry.encode(author.signer)?;
-            if self.try_append(entry.number, &bytes).await? {
+            if self.try_append(&state, &bytes).await? {
                 // Our own entry need not be read again: that could fail, and it is in the log whatever happens now.
                 self.fold(&mut state, vec![bytes])?;
                 return Ok((entry.number, Arc::clone(&state)));
@@ -121,34 +121,48 @@ impl Log {
         }
     }
 
-    /// Whether `entry` got the number; resolved by looking, where an answer was lost.
-    async fn try_append(&self, number: u64, entry: &Bytes) -> Result<bool> {
+    /// Whether `entry` got the number that follows `state`; resolved by looking, where an answer was lost.
+    async fn try_append(&self, state: &Arc<State>, entry: &Bytes) -> Result<bool> {
         let mut wait = Duration::from_millis(50);
         let mut attempt = 1;
         loop {
-            match self.catalog.append(number, entry.clone()).await {
+            let error = match self.catalog.append(state.next, entry.clone()).await {
                 Ok(Appended::Done) => return Ok(true),
                 // An earlier attempt of ours may be the one that took it.
-                Ok(Appended::Taken) => match self.catalog.read(number, 1).await?.first() {
-                    Some(winner) => return Ok(winner == entry),
-                    None => {
-                        return Err(Error::new(
-                            Kind::Corrupt,
-                            "append to log",
-                            "the target says that a number is taken, and has no entry of that number: it does not order writers; keep the log in a SQL catalog",
-                        )
-                        .with("entry", number));
-                    }
+                Ok(Appended::Taken) => match self.is_there(state, entry).await {
+                    Ok(ours) => return Ok(ours),
+                    Err(error) => error,
                 },
-                Err(error) if attempt < ATTEMPTS && error.is_retryable() => {
-                    tracing::debug!(number, %error, "append without answer; looking again");
-                    tokio::time::sleep(wait).await;
-                    wait *= 2;
-                    attempt += 1;
-                }
-                Err(error) => return Err(error),
+                Err(error) => error,
+            };
+            // What was damaged on its way to us is as good as no answer.
+            let worth_another = error.is_retryable() || error.kind() == Kind::Corrupt;
+            if attempt == ATTEMPTS || !worth_another {
+                return Err(error);
             }
+            tracing::debug!(number = state.next, %error, "append without answer; looking again");
+            tokio::time::sleep(wait).await;
+            wait *= 2;
+            attempt += 1;
         }
+    }
+
+    /// Whether the entry that follows `state` in the log is `entry`. Only one that folds proves that somebody else was first.
+    async fn is_there(&self, state: &Arc<State>, entry: &Bytes) -> Result<bool> {
+        let entries = self.catalog.read(state.next, 1).await?;
+        let winner = entries.into_iter().next().ok_or_else(|| {
+            Error::new(
+                Kind::Corrupt,
+                "append to log",
+                "the target says that a number is taken, and has no entry of that number: it does not order writers; keep the log in a SQL catalog",
+            )
+            .with("entry", state.next)
+        })?;
+        if winner == *entry {
+            return Ok(true);
+        }
+        self.fold(&mut Arc::clone(state), vec![winner])?;
+        Ok(false)
     }
 }
 

@@ -302,7 +302,8 @@ async fn what_cannot_be_read_rightly_is_refused() {
     let error = is_refused(&[convert], plain(), SIZE + 512).await;
     says(&error, Kind::Invalid, &SIZE.to_string());
     says(&error, Kind::Invalid, &(SIZE + 512).to_string());
-    let encrypted = "qemu-img create --object secret,id=s,data=abc -f qcow2 -o encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10 image 1M";
+    // Not LUKS: to create that, qemu-img measures its own speed, and gives up where a clock is coarse.
+    let encrypted = "qemu-img create --object secret,id=s,data=abc -f qcow2 -o encrypt.format=aes,encrypt.key-secret=s image 1M";
     says(
         &is_refused(&[encrypted], plain(), 1 << 20).await,
         Kind::Unsupported,
@@ -363,6 +364,7 @@ async fn header_fields_that_must_not_be_believed() {
         (20, [0, 0, 0, 8], Kind::Corrupt, "2^8"),
         (20, [0, 0, 0, 40], Kind::Corrupt, "2^40"),
         (32, [0, 0, 0, 1], Kind::Unsupported, "encrypted"),
+        (32, [0, 0, 0, 2], Kind::Unsupported, "encrypted"),
         (36, [0, 0, 0, 0], Kind::Corrupt, "too few"),
         (36, [255; 4], Kind::Corrupt, "more than are allowed"),
         (40, [0, 0, 1, 0], Kind::Corrupt, "first table"),
