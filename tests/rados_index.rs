@@ -100,13 +100,17 @@ async fn accidents_do_not_hide_objects() {
 
     // Two died before they had stored anything: one just now, one long ago. Neither object is listed, and the older entry goes.
     let now = raksha_core::env::Env::system().now().as_millis() / 1000;
-    for (suffix, since) in [("young", now), ("old", 1000)] {
-        let entry = format!("open {since} dead");
-        space.rados(&["setomapval", &shard, &format!("{name}-{suffix}"), &entry]);
+    for (short, since) in [("packs/1/young", now), ("packs/1/old", 1000)] {
+        objects.put(&Path::from(short), "x".into()).await.unwrap();
+        let (name, shard) = (space.full(short), space.shard_of(short));
+        space.rados(&["rm", &name]);
+        space.rados(&["setomapval", &shard, &name, &format!("open {since} dead")]);
     }
     assert_eq!(listed(objects).await, expected);
-    let keys = space.rados(&["listomapkeys", &shard]);
-    assert!(keys.contains("-young") && !keys.contains("-old"), "{keys}");
+    let shards = space.shards();
+    let keys = shards.iter().map(|s| space.rados(&["listomapkeys", s]));
+    let keys: String = keys.collect();
+    assert!(keys.contains("/young") && !keys.contains("/old"), "{keys}");
 
     // Half of the index is lost, an object goes behind its back, and others put one there.
     for shard in space.shards().iter().take(8) {

@@ -69,7 +69,7 @@ async fn a_session_whose_beginning_was_never_answered_is_taken_up_all_the_same()
     let reader = reader.unwrap();
     let open = repository.sessions().await.unwrap();
     assert_eq!(open.len(), 1);
-    assert_eq!(open[0].id, reader.session());
+    assert_eq!(Some(open[0].id), reader.session());
     reader.close().await.unwrap();
     assert!(repository.sessions().await.unwrap().is_empty());
     let back = restore(&repository, stored.points[0].0).await.unwrap();

@@ -8,7 +8,6 @@ use super::collect::{CollectOptions, Collected, collect};
 use super::entry::{Action, Purpose};
 use super::parameters::Parameters;
 use super::reader::PointReader;
-use super::session::Session;
 use super::shared::Shared;
 use super::target::Target;
 use super::verify::Verified;
@@ -171,10 +170,9 @@ impl Repository {
         Writer::open(Arc::clone(&self.shared), pins, who).await
     }
 
-    /// Begins to read `points`, as `who`. They stay whole until the reader is closed.
+    /// Begins to read `points`, as `who`. They stay whole until the reader is closed, unless the target takes no pins: see [`PointReader`].
     pub async fn read(&self, points: &[PointId], who: &str) -> Result<PointReader> {
-        let session = Session::open(Arc::clone(&self.shared), Purpose::Read, points, who).await?;
-        Ok(PointReader::new(session))
+        PointReader::open(Arc::clone(&self.shared), points, who).await
     }
 
     /// Gives up points: all of them, or none if one does not exist or is held. Their bytes are freed by [`collect`](Self::collect).

@@ -71,9 +71,9 @@ impl Log {
     async fn catch_up(&self, state: &mut Arc<State>) -> Result<()> {
         loop {
             let entries = self.catalog.read(state.next, BATCH).await?;
-            let some = !entries.is_empty();
+            let more = entries.len() == BATCH;
             self.fold(state, entries)?;
-            if !some {
+            if !more {
                 return self.home.map_or(Ok(()), |home| at_home(state.log, home));
             }
         }

@@ -1,44 +1,66 @@
 //! A reader's session: gets the chunks of points that it pinned.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::entry::Purpose;
 use super::session::Session;
 use super::shared::Shared;
-use crate::error::Result;
-use crate::id::{ChunkId, SessionId};
+use crate::error::{Kind, Result};
+use crate::id::{ChunkId, PointId, SessionId};
 use crate::store::{ChunkNamer, ChunkSource};
 
 /// A reader: a [`ChunkSource`] for the points that it pinned. They stay whole until it is closed, even if somebody forgets them.
+///
+/// Where the target takes nothing more (it is full, or the credentials only read), nothing can be pinned. Then the points can be read as long as nobody forgets
+/// them and collects: after that reading fails with an error, as everything that is read is compared with its name.
 #[derive(Debug)]
 pub struct PointReader {
-    session: Session,
+    shared: Arc<Shared>,
+    session: Option<Session>,
 }
 
 impl PointReader {
-    pub(crate) fn new(session: Session) -> Self {
-        Self { session }
+    /// Pins `points` if it can.
+    pub(crate) async fn open(shared: Arc<Shared>, points: &[PointId], who: &str) -> Result<Self> {
+        let opened = Session::open(Arc::clone(&shared), Purpose::Read, points, who).await;
+        let session = match opened {
+            Ok(session) => Some(session),
+            Err(error) if matches!(error.kind(), Kind::Full | Kind::Denied) => {
+                tracing::warn!(%error, "points are read without being pinned: do not collect meanwhile");
+                let state = shared.refresh().await?;
+                points.iter().try_for_each(|p| state.live_point(p).map(drop))?;
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Self { shared, session })
     }
 
-    /// The session's id.
-    pub fn session(&self) -> SessionId {
-        self.session.id
+    /// The id of the session that pins the points; none if they could not be pinned.
+    pub fn session(&self) -> Option<SessionId> {
+        self.session.as_ref().map(|session| session.id)
     }
 
     /// Lets go of the points.
     pub async fn close(&self) -> Result<()> {
-        self.session.close().await
+        match &self.session {
+            Some(session) => session.close().await,
+            None => Ok(()),
+        }
     }
 }
 
 #[async_trait]
 impl ChunkSource for PointReader {
     fn namer(&self) -> &ChunkNamer {
-        self.session.shared.records.namer()
+        self.shared.records.namer()
     }
 
     async fn get(&self, ids: &[ChunkId]) -> Result<Vec<Bytes>> {
-        self.session.shared.get(ids, None).await
+        self.shared.get(ids, None).await
     }
 }
 

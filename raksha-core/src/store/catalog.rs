@@ -38,6 +38,6 @@ pub trait ManifestCatalog: Send + Sync + fmt::Debug {
     /// Appends `entry` as number `number`, or says that the number is taken.
     async fn append(&self, number: u64, entry: Bytes) -> Result<Appended>;
 
-    /// The entries from `number` on, in order, without gaps, at most `limit` of them; empty if there are none yet.
+    /// The entries from `number` on, in order, without gaps: the first `limit` of them, or all that there are when it is called, and possibly some newer ones.
     async fn read(&self, number: u64, limit: usize) -> Result<Vec<Bytes>>;
 }

@@ -95,11 +95,13 @@ impl ManifestCatalog for ObjectCatalog {
                 self.not_lost(from.saturating_add(there as u64)).await?;
             }
             entries.extend(some.into_iter().take(there).flatten());
-            if from.saturating_add(there as u64) < to {
-                break;
-            }
-            from = to;
-            at_once = FAR_FROM_IT.min(at_once * 4);
+            from = from.saturating_add(there as u64);
+            at_once = match from == to {
+                true => FAR_FROM_IT.min(at_once * 4),
+                // The end, if enough was looked at behind it.
+                false if to - from >= NEAR_THE_END.min(last - from) => break,
+                false => NEAR_THE_END,
+            };
         }
         Ok(entries)
     }

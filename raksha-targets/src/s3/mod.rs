@@ -132,6 +132,11 @@ pub(crate) async fn open(
     let target = OpenedTarget::new(objects, capabilities, description, guard, &options.env);
     // Whether the bucket is there and the credentials are right is better known now than in the middle of a backup.
     if let Some(Err(e)) = target.objects.list(None).next().await {
+        if refusal::is_for_want_of_a_bucket(&e) {
+            let remedy = "there is no such bucket: create it, or name another one";
+            let error = Error::new(Kind::NotFound, OPEN, remedy).with("bucket", bucket);
+            return Err(error.with("target", target.description).caused_by(e));
+        }
         return Err(Error::object(OPEN, &Path::from(bucket), e).with("target", target.description));
     }
     Ok(target)

@@ -10,6 +10,8 @@ use object_store::client::{
 
 use crate::layers::Refusal;
 
+const NO_BUCKET: &str = "NoSuchBucket";
+
 /// Makes clients whose refusals are [`Refusal`]s.
 #[derive(Debug)]
 pub(super) struct Connector;
@@ -30,7 +32,7 @@ impl HttpService for Client {
         let response = self.0.execute(request).await?;
         let status = response.status().as_u16();
         // What object_store has a name for, whatever the body says.
-        if status < 400 || matches!(status, 401 | 404 | 412) {
+        if status < 400 || matches!(status, 401 | 412) {
             return Ok(response);
         }
         let retry_after = response
@@ -45,6 +47,15 @@ impl HttpService for Client {
             None => Ok(HttpResponse::from_parts(parts, body.into())),
         }
     }
+}
+
+/// Whether `error` says that there is no bucket of that name.
+pub(super) fn is_for_want_of_a_bucket(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut errors = std::iter::successors(Some(error), |error| error.source());
+    errors.any(|error| {
+        let refusal = error.downcast_ref::<Refusal>();
+        refusal.is_some_and(|refusal| refusal.message == NO_BUCKET)
+    })
 }
 
 /// The refusal that an answer is; nothing if object_store has a name for it.
@@ -62,7 +73,9 @@ fn refusal(status: u16, retry_after: Option<Duration>, body: &str) -> Option<Ref
         "ConditionalRequestConflict" | "OperationAborted" | "RequestTimeout" => {
             Some(refusal.retryable(true))
         }
-        _ if matches!(status, 403 | 409) => None,
+        // Not the object: all of them are gone.
+        NO_BUCKET => Some(refusal),
+        _ if matches!(status, 403 | 404 | 409) => None,
         _ => Some(refusal),
     }
 }
@@ -90,6 +103,7 @@ mod tests {
         };
         let error = raksha_core::Error::object("store", &"o".into(), error);
         assert_eq!(error.kind(), raksha_core::Kind::Full, "{error}");
+        assert!(of(404, "NoSuchKey").is_none() && !of(404, NO_BUCKET).unwrap().retryable);
         assert!(of(403, "AccessDenied").is_none() && of(409, "BucketNotEmpty").is_none());
         assert!(!of(501, "NotImplemented").unwrap().retryable);
         assert!(!of(416, "InvalidRange").unwrap().retryable);
