@@ -31,7 +31,9 @@ impl PointReader {
             Err(error) if matches!(error.kind(), Kind::Full | Kind::Denied) => {
                 tracing::warn!(%error, "points are read without being pinned: do not collect meanwhile");
                 let state = shared.refresh().await?;
-                points.iter().try_for_each(|p| state.live_point(p).map(drop))?;
+                points
+                    .iter()
+                    .try_for_each(|p| state.live_point(p).map(drop))?;
                 None
             }
             Err(error) => return Err(error),
