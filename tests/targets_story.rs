@@ -17,7 +17,7 @@ const DISKS: [(&str, u64); 2] = [("web", 72 * MIB), ("db", 40 * MIB)];
 const ALL: u64 = 112 * MIB;
 
 /// Fast enough to be tested, slow enough to be killed before the end.
-const SLOWLY: u64 = 8 * MIB;
+const SLOWLY: u64 = 4 * MIB;
 
 type Contents = BTreeMap<(String, usize), Vec<u8>>;
 

@@ -166,8 +166,10 @@ impl Error {
                         Kind::Full,
                         "the target is full: free space or raise its quota",
                     ),
-                    std::io::ErrorKind::PermissionDenied
-                    | std::io::ErrorKind::ReadOnlyFilesystem => {
+                    std::io::ErrorKind::PermissionDenied => {
+                        (Kind::Denied, "the target denies this")
+                    }
+                    std::io::ErrorKind::ReadOnlyFilesystem => {
                         (Kind::Denied, "the target cannot be written")
                     }
                     std::io::ErrorKind::TimedOut => {

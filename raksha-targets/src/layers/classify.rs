@@ -21,7 +21,7 @@ pub struct Refusal {
     pub message: String,
     /// For those who look for an operating system's error, as [`raksha_core::Error::object`] does.
     #[source]
-    full: Option<io::Error>,
+    like: Option<io::Error>,
 }
 
 impl Refusal {
@@ -37,7 +37,7 @@ impl Refusal {
             },
             retry_after,
             message: message.trim().chars().take(300).collect(),
-            full: None,
+            like: None,
         };
         match status {
             507 => refusal.full(),
@@ -49,7 +49,15 @@ impl Refusal {
     #[must_use]
     pub fn full(mut self) -> Self {
         self.retryable = false;
-        self.full = Some(io::ErrorKind::StorageFull.into());
+        self.like = Some(io::ErrorKind::StorageFull.into());
+        self
+    }
+
+    /// The same, known to be because the credentials do not allow it.
+    #[must_use]
+    pub fn denied(mut self) -> Self {
+        self.retryable = false;
+        self.like = Some(io::ErrorKind::PermissionDenied.into());
         self
     }
 

@@ -29,10 +29,15 @@ struct Client(HttpClient);
 #[async_trait]
 impl HttpService for Client {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        // object_store has no names for what becomes of a listing.
+        let lists = request
+            .uri()
+            .query()
+            .is_some_and(|query| query.contains("list-type=2"));
         let response = self.0.execute(request).await?;
         let status = response.status().as_u16();
         // What object_store has a name for, whatever the body says.
-        if status < 400 || matches!(status, 401 | 412) {
+        if status < 400 || (matches!(status, 401 | 412) && !lists) {
             return Ok(response);
         }
         let retry_after = response
@@ -42,7 +47,12 @@ impl HttpService for Client {
             .map(Duration::from_secs);
         let (parts, body) = response.into_parts();
         let body = body.bytes().await?;
-        match refusal(status, retry_after, &String::from_utf8_lossy(&body)) {
+        let text = String::from_utf8_lossy(&body);
+        let refusal = match lists && matches!(status, 401 | 403) {
+            true => Some(Refusal::new(status, retry_after, code(&text)).denied()),
+            false => refusal(status, retry_after, &text),
+        };
+        match refusal {
             Some(refusal) => Err(HttpError::new(HttpErrorKind::Unknown, refusal)),
             None => Ok(HttpResponse::from_parts(parts, body.into())),
         }
@@ -58,14 +68,18 @@ pub(super) fn is_for_want_of_a_bucket(error: &(dyn std::error::Error + 'static))
     })
 }
 
+/// The code in an answer's body.
+fn code(body: &str) -> &str {
+    body.split_once("<Code>")
+        .and_then(|(_, rest)| rest.split_once("</Code>"))
+        .map_or("", |(code, _)| code)
+}
+
 /// The refusal that an answer is; nothing if object_store has a name for it.
 ///
 /// The codes are those of *Amazon S3 API Reference, Error responses*; `QuotaExceeded` is the RADOS Gateway's, `XMinioStorageFull` MinIO's.
 fn refusal(status: u16, retry_after: Option<Duration>, body: &str) -> Option<Refusal> {
-    let code = body
-        .split_once("<Code>")
-        .and_then(|(_, rest)| rest.split_once("</Code>"))
-        .map_or("", |(code, _)| code);
+    let code = code(body);
     let refusal = Refusal::new(status, retry_after, code);
     match code {
         "QuotaExceeded" | "XMinioStorageFull" | "InsufficientCapacity" => Some(refusal.full()),
