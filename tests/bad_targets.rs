@@ -258,7 +258,7 @@ async fn wrong_credentials_and_missing_places_are_told_at_once() {
         ),
         // This user may neither read nor write this one.
         (
-            rados.replace("//raksha/", "//.mgr/"),
+            rados.replace("//raksha/", "//.rgw.root/"),
             &[Kind::Denied],
             "grant",
         ),

@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+/// What takes less than this part of a second's tokens is small.
+const SMALL: f64 = 0.05;
+
 /// Grants tokens at a steady rate after a first burst.
 ///
-/// Who takes more than there is goes into debt and waits until the debt is paid, so that the large wait for their turn as the
-/// small do and none starves.
+/// Who takes more than there is goes into debt and waits until the debt is paid, in the order of coming. What is small waits only for what is small, too: otherwise an
+/// entry of the log would wait for all the packs that came before it. What it takes is missing to the others, so that all together keep the rate.
 #[derive(Debug)]
 pub(super) struct Rate {
     per_second: f64,
@@ -18,15 +21,20 @@ pub(super) struct Rate {
 
 #[derive(Debug)]
 struct State {
-    /// Tokens at the time `at`; negative while in debt.
-    tokens: f64,
+    /// Tokens for all at the time `at`; negative while in debt.
+    all: f64,
+    /// The same for what is small.
+    small: f64,
     at: Option<Instant>,
 }
 
 impl Rate {
     pub(super) fn new(per_second: f64, burst: f64) -> Self {
-        let tokens = burst;
-        let state = Mutex::new(State { tokens, at: None });
+        let state = Mutex::new(State {
+            all: burst,
+            small: burst,
+            at: None,
+        });
         Self {
             per_second,
             burst,
@@ -40,15 +48,26 @@ impl Rate {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = state.at {
             let earned = now.saturating_duration_since(at).as_secs_f64() * self.per_second;
-            state.tokens = (state.tokens + earned).min(self.burst);
+            state.all = (state.all + earned).min(self.burst);
+            state.small = (state.small + earned).min(self.burst);
         }
         state.at = Some(now);
-        state.tokens -= tokens as f64;
-        match state.tokens < 0.0 {
-            true => Duration::try_from_secs_f64(-state.tokens / self.per_second)
-                .unwrap_or(Duration::MAX),
+        state.all -= tokens as f64;
+        let left = match self.is_small(tokens) {
+            true => {
+                state.small -= tokens as f64;
+                state.small.max(state.all)
+            }
+            false => state.all,
+        };
+        match left < 0.0 {
+            true => Duration::try_from_secs_f64(-left / self.per_second).unwrap_or(Duration::MAX),
             false => Duration::ZERO,
         }
+    }
+
+    fn is_small(&self, tokens: u64) -> bool {
+        tokens as f64 <= self.per_second * SMALL
     }
 
     /// Takes `tokens` and waits until they may be used; says how long that was.
@@ -70,7 +89,10 @@ impl Rate {
 
     fn give_back(&self, tokens: u64) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.tokens = (state.tokens + tokens as f64).min(self.burst);
+        state.all = (state.all + tokens as f64).min(self.burst);
+        if self.is_small(tokens) {
+            state.small = (state.small + tokens as f64).min(self.burst);
+        }
     }
 }
 
@@ -110,7 +132,30 @@ mod tests {
             Duration::ZERO,
             "idle time fills the bucket"
         );
-        assert!(!rate.reserve(1).is_zero(), "but no further than the burst");
+        assert!(!rate.reserve(10).is_zero(), "but no further than the burst");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_small_do_not_wait_for_the_large_and_cost_them_what_they_take() {
+        let rate = Rate::new(100.0, 10.0);
+        assert_eq!(rate.reserve(1010), Duration::from_secs(10));
+        for _ in 0..10 {
+            assert_eq!(rate.reserve(1), Duration::ZERO);
+        }
+        let begun = Instant::now();
+        for _ in 0..100 {
+            rate.take(1).await;
+        }
+        let took = begun.elapsed().as_secs_f64();
+        assert!(
+            (took - 1.0).abs() < 0.01,
+            "100 of the small at 100/s took {took}"
+        );
+        let wait = rate.reserve(10).as_secs_f64();
+        assert!(
+            (wait - 10.2).abs() < 0.01,
+            "what the small took is missing: {wait}"
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use raksha_core::cloud::ResourceKind;
 use raksha_core::image::Meter;
 use raksha_core::protect::{Event, Events};
 use raksha_core::store::RunCounts;
@@ -98,6 +99,10 @@ impl Progress {
             }
             Event::Disk { disk, size, counts } => self.disk(&disk.to_string(), size, counts),
             Event::DiskDone { disk, size, counts } => self.finish(&disk.to_string(), size, counts),
+            // Which address a floating IP gets is the cloud's to say.
+            Event::Created { key, name, id } if key.kind == ResourceKind::FloatingIp => {
+                self.line(&format!("created {} in place of {name} ({id})", key.kind));
+            }
             Event::Created { key, name, id } => {
                 self.line(&format!("created {} {name} ({id})", key.kind));
             }
