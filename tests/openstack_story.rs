@@ -39,6 +39,8 @@ impl Story {
             .with("RAKSHA_CLOUD", format!("openstack:{cloud}{options}"))
             .with("OS_CLIENT_CONFIG_FILE", lab.clouds());
         let story = Self { lab, cloud, place };
+        // Of earlier tests that failed.
+        story.lose_snapshots();
         for server in SERVERS {
             story.writes(server);
         }
@@ -80,23 +82,26 @@ impl Story {
         report
     }
 
-    /// Loses every server, volume, network, router and security group of the cases, and what snapshots there are.
-    fn lose_everything(&self) {
-        let listed = self.lab.openstack(
-            &self.cloud,
-            &["volume", "snapshot", "list", "-f", "value", "-c", "ID"],
-        );
-        for snapshot in listed.split_whitespace() {
-            self.lab
-                .openstack(&self.cloud, &["volume", "snapshot", "delete", snapshot]);
+    /// Deletes what snapshots there are.
+    fn lose_snapshots(&self) {
+        let listed = || {
+            let list = ["volume", "snapshot", "list", "-f", "value", "-c", "ID"];
+            self.lab.openstack(&self.cloud, &list)
+        };
+        let listed_first = listed();
+        let mut delete = vec!["volume", "snapshot", "delete"];
+        delete.extend(listed_first.split_whitespace());
+        if delete.len() > 3 {
+            self.lab.openstack(&self.cloud, &delete);
         }
         wait("the snapshots to go", Duration::from_secs(300), || {
-            let left = self.lab.openstack(
-                &self.cloud,
-                &["volume", "snapshot", "list", "-f", "value", "-c", "ID"],
-            );
-            left.trim().is_empty().then_some(())
+            listed().trim().is_empty().then_some(())
         });
+    }
+
+    /// Loses every server, volume, network, router and security group of the cases, and what snapshots there are.
+    fn lose_everything(&self) {
+        self.lose_snapshots();
         self.lab.script("openstack-cases.sh", &["delete"]);
         wait("everything to go", Duration::from_secs(300), || {
             let left = self.lab.inventory(&self.cloud);
@@ -268,12 +273,13 @@ fn the_whole_story(options: &str) {
     story.place.raksha.ok(&["verify"]);
 }
 
+// case1 is on a local disk with a volume beside it: only standing still brings both to one instant.
 #[test]
 fn an_operator_brings_all_three_cases_back() {
-    the_whole_story("?ceph_user=openstack");
+    the_whole_story("?ceph_user=openstack&pause=true");
 }
 
 #[test]
 fn a_plain_tenant_brings_all_three_cases_back() {
-    the_whole_story("");
+    the_whole_story("?pause=true");
 }
