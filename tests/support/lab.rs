@@ -64,18 +64,20 @@ impl Lab {
         });
     }
 
+    /// Waits until a guest's agent answers.
+    pub fn agent_answers(&self, server_id: &str) {
+        let what = format!("the agent of {server_id} to answer");
+        wait(&what, Duration::from_secs(300), || {
+            let mut ping = agent(server_id, &json!({"execute": "guest-ping"}));
+            let ping = ping.env("PATH", PATH).output().unwrap();
+            ping.status.success().then_some(())
+        });
+    }
+
     /// Runs a shell command inside a guest, through its agent, and gives what it printed.
     pub fn inside(&self, server_id: &str, command: &str) -> String {
         let ask = |what: Value| -> Value {
-            let mut virsh = Command::new("virsh");
-            virsh.args([
-                "-c",
-                "qemu:///system",
-                "qemu-agent-command",
-                "--timeout",
-                "120",
-            ]);
-            let text = self.run(virsh.args([server_id, &what.to_string()]));
+            let text = self.run(&mut agent(server_id, &what));
             serde_json::from_str(&text).unwrap()
         };
         let arguments = json!({"path": "/bin/sh", "arg": ["-c", command], "capture-output": true});
@@ -125,6 +127,15 @@ impl Lab {
         );
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
+}
+
+/// A command to a guest's agent.
+fn agent(server_id: &str, command: &Value) -> Command {
+    let mut virsh = Command::new("virsh");
+    virsh
+        .args(["-c", "qemu:///system", "qemu-agent-command"])
+        .args(["--timeout", "120", server_id, &command.to_string()]);
+    virsh
 }
 
 /// The lines of a journal; a torn last one is left out.
