@@ -2,7 +2,7 @@
 //!
 //! [`DevCloud`] speaks real HTTP on loopback. Behind it are a state machine for everything that exists, and disks as sparse files in
 //! a directory. It knows Keystone, Nova, Cinder, Glance, Neutron and Swift as far as protecting servers needs them; its answers are
-//! copied from OpenStack Zed, and `tests/devcloud_like_the_real_one.rs` asks both the same questions and compares.
+//! copied from OpenStack Zed, and `tests/devcloud_like_the_real_one` asks both the same questions and compares.
 //!
 //! There are the users and projects `demo`, `other` and `admin` (the password is `raksha`), flavors, volume types and an external
 //! network `public` from the beginning; [`DevCloud::seed`] adds servers.
