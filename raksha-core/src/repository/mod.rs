@@ -28,6 +28,8 @@ mod memory;
 mod merging;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod mutations;
 mod names;
 mod open;
 mod pack;
