@@ -6,7 +6,7 @@
 
 use super::checkpoint;
 use super::compress::Compression;
-use super::entry::{Action, AddedPack, Entry, Purpose};
+use super::entry::{Action, AddedPack, Entry, LogHome, Purpose};
 use super::fold::State;
 use super::frame::{frame, unframe};
 use super::index::{IndexObject, IndexPack};
@@ -24,6 +24,7 @@ use crate::env::Env;
 use crate::format::Chunking;
 use crate::format::tree::{Item, Node, RootNode};
 use crate::id::{ChunkId, ObjectHash, PointId, RepositoryId, SessionId};
+use crate::recycle::Buffers;
 use crate::store::{ChunkNamer, Role};
 use crate::time::Timestamp;
 
@@ -119,6 +120,7 @@ fn log() -> (State, Vec<Entry>) {
     let created = Action::Created {
         repository: RepositoryId::from_bytes([1; 16]),
         parameters: hash(9),
+        log: LogHome::Target,
     };
     let first = entry(0, hash(0), None, created).encode(&signer).unwrap();
     let first = Entry::decode(0, &first).unwrap();
@@ -273,7 +275,7 @@ fn packs_and_indexes() {
     );
     let env = Env::system();
     let mut writer = records.writer(&env).unwrap();
-    let mut builder = PackBuilder::new(Role::Data, 1 << 16);
+    let mut builder = PackBuilder::new(Role::Data, 1 << 16, &Buffers::new(1 << 16));
     let mut random = Seeded::quiet(1);
     for n in 0..20 {
         let plain = match n % 2 {
