@@ -1,7 +1,7 @@
-//! Parsers of bytes that somebody else may have written, fed with mutations of good ones: whatever comes, they say what is wrong and go on. None
-//! panics, and none takes memory that the input does not justify.
+//! Parsers of the format, fed with mutations of good objects: whatever comes, they say what is wrong and go on. None panics, and none takes memory
+//! that the input does not justify.
 //!
-//! Mutations know the structure: what ends with a checksum or a signature gets a right one again, so that they reach what is behind it.
+//! What ends with a checksum or a signature is also mutated within and given a right one, so that mutations reach what is behind it.
 //! `RAKSHA_MUTATIONS` sets how many each parser gets.
 
 use super::checkpoint;
@@ -13,86 +13,36 @@ use super::index::{IndexObject, IndexPack};
 use super::keys::{MasterKey, PassphraseCost, Secret, new_slot, open_slot};
 use super::lookup::Lookup;
 use super::names::PackName;
-use super::pack::{Directory, PackBuilder, PackEntry, Tail};
+use super::pack::{Directory, PackBuilder, PackEntry, Tail, footer};
 use super::parameters::{Described, FORMAT, HASH, Parameters};
 use super::record::Records;
 use super::seal::{Cipher, Sealing};
 use super::seeded::Seeded;
 use super::sign::{Signer, split_signature};
 use super::verify::verify_object;
+use crate::cloud::ConsistencyLedger;
 use crate::env::Env;
+use crate::error::{Error, Kind, Result};
 use crate::format::Chunking;
 use crate::format::tree::{Item, Node, RootNode};
-use crate::id::{ChunkId, ObjectHash, PointId, RepositoryId, SessionId};
+use crate::id::{ChunkId, ObjectHash, PointId, ProjectId, RepositoryId, SessionId};
+use crate::point::{PointSummary, RecoveryPoint};
 use crate::recycle::Buffers;
-use crate::store::{ChunkNamer, Role};
+use crate::store::{ChunkNamer, Role, RunCounts};
+use crate::testkit::Fuzz;
+use crate::testkit::cloud::sample_graph;
 use crate::time::Timestamp;
 
-fn rounds() -> u64 {
-    std::env::var("RAKSHA_MUTATIONS").map_or(4000, |n| n.parse().unwrap())
+fn fuzz(kind: &str) -> Fuzz {
+    Fuzz::new(
+        kind,
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/corpus"),
+    )
 }
 
-/// Numbers at which parsers go wrong.
-const NUMBERS: [u64; 9] = [
-    0,
-    1,
-    0x7f,
-    0x80,
-    0xffff,
-    0x7fff_ffff,
-    0x8000_0000,
-    0xffff_ffff,
-    u64::MAX,
-];
-
-/// Changes some of the bytes.
-fn mutate(random: &mut Seeded, bytes: &[u8]) -> Vec<u8> {
-    let mut bytes = bytes.to_vec();
-    for _ in 0..1 + random.below(4) {
-        if bytes.is_empty() {
-            return random.bytes(5);
-        }
-        let length = bytes.len();
-        let at = random.below(length as u64) as usize;
-        let end = (at + 1 + random.below(40) as usize).min(length);
-        let number = NUMBERS[random.below(NUMBERS.len() as u64) as usize];
-        match random.below(9) {
-            0 | 1 => bytes[at] ^= 1 << random.below(8),
-            2 => bytes[at] = number as u8,
-            3 | 4 => {
-                let width = [2, 4, 8][random.below(3) as usize].min(length - at);
-                bytes[at..at + width].copy_from_slice(&number.to_le_bytes()[..width]);
-            }
-            5 => bytes.truncate(at),
-            6 => drop(bytes.drain(at..end)),
-            7 => {
-                let copy = bytes[at..end].to_vec();
-                let to = random.below(length as u64) as usize;
-                bytes.splice(to..to, copy);
-            }
-            // In JSON: another number, however large.
-            _ => match bytes[at..].iter().position(u8::is_ascii_digit) {
-                Some(digit) => {
-                    let text = number.to_string().into_bytes();
-                    bytes.splice(at + digit..=at + digit, text);
-                }
-                None => bytes.extend_from_slice(&number.to_le_bytes()),
-            },
-        }
-    }
-    bytes
-}
-
-/// Feeds a parser; says how many mutations it took for good.
-fn feed(name: &str, good: &[u8], mut parse: impl FnMut(&mut Seeded, &[u8]) -> bool) {
-    let mut random = Seeded::quiet(name.bytes().map(u64::from).sum());
-    assert!(parse(&mut random, good), "{name}: a good one is refused");
-    let taken = (0..rounds()).filter(|_| {
-        let bytes = mutate(&mut random, good);
-        parse(&mut random, &bytes)
-    });
-    let taken = taken.count() as u64;
-    assert!(taken < rounds(), "{name}: nothing is ever refused");
+/// What is taken for good, of which there is no more to say.
+fn good<T>(read: Result<T>) -> Result<String> {
+    read.map(|_| String::new())
 }
 
 fn signer() -> Signer {
@@ -193,59 +143,56 @@ fn log() -> (State, Vec<Entry>) {
 #[test]
 fn log_entries() {
     let (state, entries) = log();
-    for good in entries {
-        let bytes = good.encode(&signer()).unwrap();
-        let number = good.number;
-        feed("entry", &bytes, |_, bytes| {
-            Entry::decode(number, bytes).is_ok()
-        });
-        // Signed by somebody who has the key, and framed: the fold must bear it.
-        let message = serde_json::to_vec(&good).unwrap();
-        feed("signed entry", &message, |_, message| {
+    let number = state.next;
+    let encoded = entries.iter().map(|entry| entry.encode(&signer()).unwrap());
+    let raw = encoded.fold(fuzz("entry"), Fuzz::good);
+    raw.feed(|bytes| good(Entry::decode(number, bytes)));
+    // Signed by somebody who has the key, and framed: the fold must bear it.
+    let messages = entries.iter().map(|e| serde_json::to_vec(e).unwrap());
+    messages
+        .fold(fuzz("signed-entry"), Fuzz::good)
+        .feed(|message| {
             let bytes = frame(&signer().append_signature(message.to_vec()));
-            let Ok(signed) = Entry::decode(number, &bytes) else {
-                return false;
-            };
+            let signed = Entry::decode(number, &bytes)?;
             let mut state = state.clone();
-            let folded = state.fold(&signed, &signer().verifier());
-            folded.is_ok() && state.next == number + 1
+            let voids = state.void.len();
+            state.fold(&signed, &signer().verifier())?;
+            assert_eq!(state.next, number + 1, "one entry, one number");
+            let said = serde_json::to_value(&signed.entry.action).unwrap();
+            let what = said.as_object().and_then(|o| o.keys().next()).cloned();
+            Ok(format!("{what:?} {}", state.void.len() - voids))
         });
-    }
 }
 
 #[test]
-fn checkpoints_parameters_and_key_slots() {
+fn checkpoints() {
     let (state, _) = log();
     let verifier = signer().verifier();
-    let good = checkpoint::encode(&state, &signer()).unwrap();
-    feed("checkpoint", &good, |_, bytes| {
-        checkpoint::decode(bytes, state.next, &verifier).is_ok()
-    });
-    let payload = unframe(&good, "checkpoint").unwrap();
+    let whole = checkpoint::encode(&state, &signer()).unwrap();
+    let payload = unframe(&whole, "checkpoint").unwrap();
     let (packed, _) = split_signature(payload).unwrap();
-    feed("signed checkpoint", packed, |_, packed| {
-        let bytes = frame(&signer().append_signature(packed.to_vec()));
-        checkpoint::decode(&bytes, state.next, &verifier).is_ok()
-    });
-    let json = serde_json::to_vec(&state).unwrap();
-    feed("state", &json, |_, json| {
-        let packed = zstd::bulk::compress(json, 1).unwrap();
-        let bytes = frame(&signer().append_signature(packed));
-        checkpoint::decode(&bytes, state.next, &verifier).is_ok()
-    });
+    let signed = |packed: Vec<u8>| frame(&signer().append_signature(packed));
+    let decode = |bytes: &[u8]| checkpoint::decode(bytes, state.next, &verifier);
+    let raw = fuzz("checkpoint").good(whole.to_vec());
+    raw.feed(|bytes| good(decode(bytes)));
+    let packed = fuzz("signed-checkpoint").good(packed);
+    packed.feed(|packed| good(decode(&signed(packed.to_vec()))));
+    let json = fuzz("state").good(serde_json::to_vec(&state).unwrap());
+    json.feed(|json| good(decode(&signed(zstd::bulk::compress(json, 1).unwrap()))));
+}
 
+#[test]
+fn parameters_and_key_slots() {
     let described = Described {
         format: FORMAT,
         repository: RepositoryId::from_bytes([1; 16]),
         hash: HASH.into(),
-        verifier,
+        verifier: signer().verifier(),
         parameters: Parameters::default(),
     };
-    let good = described.encode().unwrap();
-    let json = unframe(&good, "raksha.json").unwrap();
-    feed("parameters", json, |_, json| {
-        Described::decode(&frame(json)).is_ok()
-    });
+    let whole = described.encode().unwrap();
+    let json = fuzz("parameters").good(unframe(&whole, "raksha.json").unwrap());
+    json.feed(|json| good(Described::decode(&frame(json))));
 
     let env = Env::system();
     let here = RepositoryId::from_bytes([5; 16]);
@@ -253,16 +200,55 @@ fn checkpoints_parameters_and_key_slots() {
     let master = MasterKey::random(&env).unwrap();
     let cost = PassphraseCost::default();
     let slot = new_slot(&master, &secret, &here, "main", &env, cost).unwrap();
-    let json = unframe(&slot, "key slot").unwrap();
-    feed("key slot", json, |_, json| {
-        matches!(open_slot(&frame(json), &secret, &here, "main"), Ok(Some(_)))
+    let json = fuzz("key-slot").good(unframe(&slot, "key slot").unwrap());
+    json.feed(|json| {
+        let opened = open_slot(&frame(json), &secret, &here, "main")?;
+        Ok(opened.is_some().to_string())
     });
+
     let names = ["keys/x", "packs/1/x", "log/0", "raksha.json", "other"];
-    feed("any object", &slot, |random, bytes| {
-        let name = names[random.below(5) as usize];
-        let location = object_store::path::Path::from(name);
-        let known = verify_object(&location, bytes);
-        known.is_ok() || bytes == slot
+    fuzz("any-object").good(slot.to_vec()).feed(|bytes| {
+        for name in &names[1..] {
+            let known = verify_object(&object_store::path::Path::from(*name), bytes);
+            drop(known);
+        }
+        good(verify_object(
+            &object_store::path::Path::from(names[0]),
+            bytes,
+        ))
+    });
+}
+
+fn read_point(json: &[u8]) -> Result<RecoveryPoint> {
+    let read = serde_json::from_slice(json);
+    read.map_err(|e| Error::new(Kind::Unsupported, "read recovery point", e.to_string()))
+}
+
+#[test]
+fn points() {
+    let summary = PointSummary {
+        name: "nightly".into(),
+        taken: Timestamp::from_millis(1_700_000_000_000),
+        project: Some(ProjectId::new("demo")),
+        principal: Some("alice".into()),
+        job: None,
+        run: None,
+        servers: 1,
+        counts: RunCounts::default(),
+    };
+    let point = RecoveryPoint {
+        summary,
+        graph: sample_graph().unwrap(),
+        disks: vec![],
+        ledger: ConsistencyLedger::default(),
+    };
+    let json = serde_json::to_vec(&point).unwrap();
+    fuzz("point").good(json).feed(|json| {
+        let read = read_point(json)?;
+        // What was read can be written, and says the same.
+        let again = serde_json::to_vec(&read).unwrap();
+        assert_eq!(read_point(&again).unwrap(), read);
+        Ok(format!("{} disks", read.disks.len().min(2)))
     });
 }
 
@@ -280,7 +266,7 @@ fn packs_and_indexes() {
     for n in 0..20 {
         let plain = match n % 2 {
             0 => vec![n as u8; 3000],
-            _ => random.bytes(700),
+            _ => random.bytes(100),
         };
         let id = records.namer().name(&plain);
         let add = |out: &mut Vec<u8>| records.write_chunk(&mut writer, id, &plain, true, out);
@@ -288,22 +274,36 @@ fn packs_and_indexes() {
     }
     let pack = builder.finish().unwrap();
     let entries = pack.directory.entries.clone();
-    feed("pack", &pack.bytes, |_, bytes| {
-        Directory::of_pack(bytes).is_ok()
-    });
+    let number = |directory: Directory| format!("{} records", directory.entries.len().min(3));
+    let whole = fuzz("pack").good(pack.bytes.to_vec());
+    whole.feed(|bytes| Directory::of_pack(bytes).map(number));
     let length = pack.bytes.len() as u64;
-    feed(
-        "tail of a pack",
-        &pack.bytes[pack.bytes.len() - 900..],
-        |_, tail| matches!(Directory::of_tail(tail, length), Ok(Tail::Directory(_))),
-    );
+    let tail = fuzz("pack-tail").good(&pack.bytes[pack.bytes.len() - 900..]);
+    tail.feed(|tail| match Directory::of_tail(tail, length)? {
+        Tail::Directory(directory) => Ok(number(directory)),
+        Tail::Needs(_) => Ok("needs more".into()),
+    });
+    // A directory with a right checksum, of records that take as much as they say: 36 bytes each, of which the last four are the length.
+    let end = pack.bytes.len() - 32;
+    let directory = &pack.bytes[end - 36 * entries.len()..end];
+    let directory = fuzz("directory").good(directory);
+    directory.feed(|directory| {
+        let count = u32::try_from(directory.len() / 36).unwrap();
+        let tail = [directory, &footer(directory, count, Role::Tree)].concat();
+        let told = (directory.chunks(36)).filter_map(|entry| entry.get(32..36));
+        let told = told.map(|length| u64::from(u32::from_le_bytes(length.try_into().unwrap())));
+        let length = told.sum::<u64>() + 8 + tail.len() as u64;
+        match Directory::of_tail(&tail, length)? {
+            Tail::Directory(directory) => Ok(number(directory)),
+            Tail::Needs(_) => Ok("needs more".into()),
+        }
+    });
     // Unsealed, so that compressed bytes reach the decompressor as somebody made them.
-    for entry in &entries[..4] {
+    for entry in &entries[..2] {
         let from = entry.offset as usize;
         let record = &pack.bytes[from..from + entry.length as usize];
-        feed("record", record, |_, record| {
-            records.open_chunk(record, entry.id, Role::Data).is_ok()
-        });
+        let record = fuzz("record").good(record);
+        record.feed(|record| good(records.open_chunk(record, entry.id, Role::Data)));
     }
 
     let name = PackName::new(SessionId(7), pack.hash);
@@ -314,10 +314,14 @@ fn packs_and_indexes() {
     };
     let listed: &[PackEntry] = &entries;
     let index = IndexObject::build([(described, listed)]).unwrap();
-    feed("index", &index.bytes, |_, bytes| {
+    fuzz("index").good(index.bytes.to_vec()).feed(|bytes| {
         let lookup = Lookup::new(1 << 20, None).unwrap();
-        let added = lookup.add(vec![IndexObject::new(bytes.to_vec())]);
-        added.is_ok() && lookup.locate(&entries[0].id).is_ok()
+        lookup.add(vec![IndexObject::new(bytes.to_vec())])?;
+        let mut found = 0;
+        for entry in &entries {
+            found += u64::from(lookup.locate(&entry.id)?.is_some());
+        }
+        Ok(format!("{} found", found.min(2)))
     });
 }
 
@@ -342,16 +346,17 @@ fn nodes_of_trees() {
             length: 7,
         },
     ]);
-    for node in [root, branch, segment] {
-        feed("node", &node.encode(), |_, bytes| {
-            match Node::decode(bytes) {
-                // There is one encoding of a node.
-                Ok(decoded) => {
-                    assert_eq!(decoded.encode(), bytes);
-                    true
-                }
-                Err(_) => false,
-            }
+    let nodes = [root, branch, segment].map(|node| node.encode());
+    nodes
+        .into_iter()
+        .fold(fuzz("node"), Fuzz::good)
+        .feed(|bytes| {
+            let decoded = Node::decode(bytes)?;
+            assert_eq!(decoded.encode(), bytes, "there is one encoding of a node");
+            Ok(match decoded {
+                Node::Root(root) => format!("root {}", root.children.len().min(2)),
+                Node::Branch(children) => format!("branch {}", children.len().min(2)),
+                Node::Segment(items) => format!("segment {}", items.len().min(2)),
+            })
         });
-    }
 }

@@ -129,7 +129,11 @@ impl Context {
     }
 
     /// A second repository, at `address`.
-    pub async fn open_replica(&self, address: &str, replica: &ReplicaOptions) -> Result<Repository> {
+    pub async fn open_replica(
+        &self,
+        address: &str,
+        replica: &ReplicaOptions,
+    ) -> Result<Repository> {
         let ReplicaOptions {
             replica_catalog,
             replica_passphrase_file,
