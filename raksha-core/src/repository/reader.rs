@@ -38,7 +38,7 @@ impl ChunkSource for PointReader {
     }
 
     async fn get(&self, ids: &[ChunkId]) -> Result<Vec<Bytes>> {
-        self.session.shared.get(ids, None).await
+        self.session.get(ids, None).await
     }
 }
 
