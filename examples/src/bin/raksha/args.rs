@@ -117,6 +117,8 @@ pub enum Verb {
     Repair(RepairArguments),
     /// Copy all points to a second repository that does not have them yet, and read them back from there
     Replicate(ReplicateArguments),
+    /// Keep everything that points need from being deleted for some time, where the target can (S3 with object lock); tells until when each is safe
+    Keep(KeepArguments),
     /// Fill the catalog of --catalog from the target, or the copy of the log in the target from the catalog
     Rebuild(RebuildOptions),
     /// Show what the repository holds
@@ -352,6 +354,19 @@ pub struct VerifyArguments {
     /// Go on where an earlier verification ended
     #[arg(long, value_name = "PACK", conflicts_with = "keyless")]
     pub after: Option<StoredName>,
+}
+
+#[derive(Debug, Args)]
+pub struct KeepArguments {
+    /// For how long, from now on, such as 60days
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    pub time: Duration,
+    /// Leave what is kept for at least so long already [default: half of it]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub at_least: Option<Duration>,
+    /// Let what is moved forward bind everybody, so that nobody at all can take it back (compliance mode)
+    #[arg(long)]
+    pub bind_all: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,4 +1,4 @@
-//! Damage: found, taken out of use, healed; and copies in a second repository.
+//! Damage: found, taken out of use, healed; prevented by copies in a second repository, and by keeping objects from being deleted.
 
 use std::collections::BTreeSet;
 
@@ -7,12 +7,13 @@ use raksha_core::id::PointId;
 use raksha_core::protect::{Cancel, heal, heal_from_replica, replicate};
 use raksha_core::repository::{Verified, VerifyOptions, verify_keyless};
 use raksha_core::{Error, Kind, Result};
+use raksha_targets::KeepOptions;
 use serde_json::json;
 
-use crate::args::{RepairArguments, ReplicateArguments, VerifyArguments};
+use crate::args::{KeepArguments, RepairArguments, ReplicateArguments, VerifyArguments};
 use crate::context::Context;
 use crate::interrupt;
-use crate::output::{size, table};
+use crate::output::{short, size, table};
 use crate::repository::who;
 
 /// Checks everything, or as much as was asked for.
@@ -154,5 +155,35 @@ pub async fn copy(context: &Context, arguments: ReplicateArguments) -> Result<()
             ]
         });
         table(["POINT", "COPY", "READ", "STORED"], rows)
+    })
+}
+
+/// Keeps what points need from being deleted.
+pub async fn keep(context: &Context, arguments: KeepArguments) -> Result<()> {
+    let KeepArguments {
+        time,
+        at_least,
+        bind_all,
+    } = arguments;
+    let repository = context.open().await?;
+    let target = context.bare_target(false).await?;
+    let retention = target.retention.as_ref().ok_or_else(|| {
+        let message =
+            "this target cannot keep objects from being deleted: S3 buckets with object lock can";
+        Error::new(Kind::Unsupported, "keep points", message).with("target", &target.description)
+    })?;
+    let at_least = at_least.unwrap_or(time / 2).min(time);
+    let now = context.env.now();
+    let options = KeepOptions {
+        at_least: now.after(at_least),
+        until: now.after(time),
+        binds_all: bind_all,
+    };
+    let kept = raksha_targets::keep(&repository, &**retention, options, &who()).await?;
+    context.output.show(&kept, || {
+        let rows = kept.horizons.iter();
+        let rows = rows.map(|(point, until)| [short(point), until.to_string()]);
+        let extended = format!("extended {} of {} objects", kept.extended, kept.objects);
+        format!("{}\n{extended}", table(["POINT", "SAFE UNTIL"], rows))
     })
 }

@@ -63,6 +63,7 @@ async fn carry_out(context: Context, verb: Verb) -> Result<()> {
         Verb::Verify(arguments) => damage::verify(&context, arguments).await,
         Verb::Repair(arguments) => damage::repair(&context, arguments).await,
         Verb::Replicate(options) => damage::copy(&context, options).await,
+        Verb::Keep(arguments) => damage::keep(&context, arguments).await,
         Verb::Rebuild(options) => catalog::rebuild(&context, options).await,
         Verb::Stats => repository::stats(&context).await,
         Verb::Reap(options) => run::reap(&context, options).await,
