@@ -46,11 +46,7 @@ struct Behind {
 impl Behind {
     fn new(service: Service, test: &str, random: Random) -> Self {
         let mut site = service.site(test);
-        let start = site.address.find("http://").unwrap() + "http://".len();
-        let length = site.address[start..].find(['/', '&']).unwrap();
-        let direct = site.address[start..start + length].to_owned();
-        let proxy = Proxy::before(&direct, random);
-        site.address = site.address.replace(&direct, &proxy.address());
+        let proxy = Proxy::in_front_of(&mut site, random);
         let in_memory = || Arc::new(ObjectCatalog::new(Arc::new(InMemory::new())));
         let catalog = (service == Service::Swift).then(in_memory);
         Self {

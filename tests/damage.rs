@@ -9,7 +9,9 @@ use raksha_core::protect::{Cancel, heal, heal_from_replica, replicate};
 use raksha_core::repository::{
     CollectOptions, Parameters, Repository, Secret, Target, Verified, VerifyOptions,
 };
-use raksha_tests::{Harm, MemoryDisk, Random, Stored, back_up, failed, options, restore, small};
+use raksha_tests::{
+    Harm, MemoryDisk, Place, Random, Stored, back_up, failed, files, options, restore, small,
+};
 
 async fn deep(repository: &Repository) -> Verified {
     repository.verify(&VerifyOptions::default()).await.unwrap()
@@ -217,4 +219,80 @@ async fn a_verification_goes_on_where_it_ended_and_keeps_its_rate() {
     let least = (total - packs[0].1.len() - packs[1].1.len()) as f64 / 1000.0;
     let took = began.elapsed().as_secs_f64();
     assert!(took >= least * 0.99, "{took} s, at least {least} s");
+}
+
+/// The same by the `raksha` command: damage is named with whom it hurts and where, and heals from a replica, a disk, or the next backup.
+#[test]
+fn the_program_finds_and_heals() {
+    let random = &mut Random::announced("damage");
+    let place = Place::new();
+    let raksha = &place.raksha;
+    let second = place.path("second");
+    let second = second.to_str().unwrap();
+    let other_key = place.file("other key", &random.bytes(32));
+    let of_replica = ["--target", second, "--key-file", &other_key];
+    raksha.ok(&[&["init", "--segment-size", "1M"][..], &of_replica].concat());
+
+    let content = random.bytes(5 << 20);
+    let disk = place.file("disk", &content);
+    let backup = ["disk", "backup", &disk, "--name", "web"];
+    let point = raksha.ok(&backup);
+    let replicate = ["replicate", second, "--replica-key-file", &other_key];
+    let copied = raksha.json(&replicate);
+    assert_eq!(copied[0]["from"], point.as_str(), "{copied}");
+    assert_eq!(raksha.json(&replicate).as_array().unwrap().len(), 0);
+    raksha.ok(&[&["verify"][..], &of_replica].concat());
+
+    let from_replica = [
+        "repair",
+        "--replica",
+        second,
+        "--replica-key-file",
+        &other_key,
+    ];
+    let from_disk = ["repair", "--disk", &disk];
+    for heal in [&from_replica[..], &from_disk, &backup] {
+        let packs = files(&place.path("target/packs"));
+        let size = |pack: &&std::path::PathBuf| pack.metadata().unwrap().len();
+        let pack = packs.iter().max_by_key(size).unwrap();
+        let mut bytes = std::fs::read(pack).unwrap();
+        let at = bytes.len() / 3;
+        bytes[at] ^= 4;
+        std::fs::remove_file(pack).unwrap();
+        std::fs::write(pack, bytes).unwrap();
+
+        let found = raksha.call(&["verify", "--json"]);
+        assert_eq!(found.code, Some(1), "{found:?}");
+        let found: serde_json::Value = serde_json::from_str(&found.out).unwrap();
+        let hurt = &found["damage"][0]["hurts"][0];
+        assert_eq!(hurt["point"], point.as_str(), "{found}");
+        assert_eq!(hurt["disk"], "disk:web", "{found}");
+        assert!(hurt["offset"].as_u64().unwrap() < content.len() as u64);
+        if heal == backup {
+            let left = raksha.call(&["repair"]);
+            assert_eq!(left.code, Some(1), "{left:?}");
+            assert!(
+                left.out.contains(&format!("not whole: {point}")),
+                "{left:?}"
+            );
+        }
+        raksha.ok(heal);
+        raksha.ok(&["verify"]);
+        let out = place.path("out");
+        let out = out.to_str().unwrap();
+        raksha.ok(&["disk", "restore", &point, out, "--force"]);
+        assert!(std::fs::read(out).unwrap() == content, "{heal:?}");
+        // What was taken out of use goes, so that the next round harms what is needed.
+        raksha.ok(&["collect"]);
+    }
+    // In parts, at a rate, and by samples.
+    let part = raksha.json(&["verify", "--at-most", "1", "--rate", "1G"]);
+    let next = part["next"].as_str().unwrap();
+    let rest = raksha.json(&["verify", "--after", next]);
+    let chunks = |found: &serde_json::Value| found["chunks"].as_u64().unwrap();
+    let all = raksha.json(&["verify"]);
+    assert_eq!(chunks(&part) + chunks(&rest), chunks(&all));
+    let sample = raksha.json(&["verify", "--sample", "0.5"]);
+    let missed = sample["sampled"]["missed_single"].as_f64().unwrap();
+    assert!(missed > 0.0 && missed < 1.0, "{sample}");
 }

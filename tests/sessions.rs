@@ -125,6 +125,29 @@ async fn what_a_collector_moved_is_found_by_those_who_read() {
     reader.close().await.unwrap();
 }
 
+/// A reader that was fenced off, and whose point was forgotten and collected, is told that, and not that something is damaged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_was_fenced_off_is_told_so() {
+    let random = &mut Random::announced("sessions");
+    let stored = Stored::new(random).await;
+    let (mine, other) = (stored.open().await.unwrap(), stored.open().await.unwrap());
+    let (id, _) = stored.points[1];
+    let root = mine.point(id).await.unwrap().disks[0].root;
+    let reader = mine.read(&[id], "test").await.unwrap();
+    other.fence(reader.session(), "test").await.unwrap();
+    let all: Vec<_> = stored.points.iter().map(|(id, _)| *id).collect();
+    other.forget(&all, "test").await.unwrap();
+    let collected = other.collect(&CollectOptions::default()).await.unwrap();
+    assert!(collected.deleted_objects > 0);
+    let sink = MemorySink::new(root.size);
+    let exported = export(&root, &reader, &sink, ExportOptions::default()).await;
+    failed(
+        exported.map(drop),
+        &[Kind::Fenced],
+        &["fenced off", "start anew"],
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_writer_keeps_the_contract_of_a_chunk_store() {
     let random = &mut Random::announced("sessions");

@@ -71,6 +71,10 @@ pub mod testkit;
 mod things;
 pub mod validate;
 
+/// What parsers are fed with in tests.
+#[cfg(test)]
+const CORPORA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/corpus");
+
 pub use cloud::{CephAccess, OpenStack, OpenStackOptions};
 pub use secret::Secret;
 pub use validate::validate;

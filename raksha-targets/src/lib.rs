@@ -25,6 +25,7 @@ mod open;
 mod operator;
 #[cfg(feature = "rados")]
 mod rados;
+mod retention;
 #[cfg(feature = "s3")]
 mod s3;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -48,6 +49,7 @@ pub use open::{OpenOptions, OpenedTarget, TargetCapabilities, open};
 pub use operator::from_operator;
 #[cfg(feature = "rados")]
 pub use rados::{Reindexed, reindex};
+pub use retention::{Held, KeepOptions, Kept, Retention, keep};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub use sql::{SqlCatalogs, SqlJobs};
 pub use validate::{

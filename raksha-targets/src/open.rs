@@ -15,6 +15,7 @@ use crate::address::{Address, invalid};
 use crate::credentials::Credentials;
 use crate::directory::Directory;
 use crate::layers::{GuardOptions, Guarded, Metrics};
+use crate::retention::Retention;
 
 /// How to open a target.
 #[derive(Debug, Clone, Default)]
@@ -90,6 +91,8 @@ pub struct OpenedTarget {
     pub description: String,
     /// What it was asked, and what came of it.
     pub metrics: Metrics,
+    /// What keeps its objects from being deleted, where it can.
+    pub retention: Option<Arc<dyn Retention>>,
 }
 
 impl OpenedTarget {
@@ -134,6 +137,7 @@ impl OpenedTarget {
             catalog: None,
             capabilities,
             description,
+            retention: None,
         }
     }
 }

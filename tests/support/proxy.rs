@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::Random;
+use crate::{Random, Site};
 
 /// What befalls a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +60,16 @@ impl Proxy {
                 thread::spawn(move || drop(own.pass(client, &service)));
             }
         });
+        proxy
+    }
+
+    /// In front of the service of a site, which from now on is reached through it.
+    pub fn in_front_of(site: &mut Site, random: Random) -> Self {
+        let start = site.address.find("http://").unwrap() + "http://".len();
+        let length = site.address[start..].find(['/', '&']).unwrap();
+        let direct = site.address[start..start + length].to_owned();
+        let proxy = Self::before(&direct, random);
+        site.address = site.address.replace(&direct, &proxy.address());
         proxy
     }
 

@@ -209,3 +209,58 @@ impl Site {
         drop(gone);
     }
 }
+
+/// A bucket of the RADOS Gateway with a policy of its own, made and dropped by `tests/lab/s3-bucket.py`: its owner may do everything, and a second
+/// user may list, read and create.
+#[derive(Debug)]
+pub struct Bucket(String);
+
+impl Bucket {
+    /// A new one, whose versions can be locked if `lock`.
+    pub fn new(test: &str, lock: bool) -> Self {
+        let unlike_any_other = RandomState::new().hash_one(test);
+        let bucket = Self(format!("raksha-tests-{test}-{unlike_any_other:016x}"));
+        let lock: &[&str] = if lock { &["--lock"] } else { &[] };
+        bucket.script(&[&["make", &bucket.0], lock].concat());
+        bucket
+    }
+
+    /// The address of this bucket, where `other` is the address of another one.
+    pub fn address(&self, other: &str) -> String {
+        other.replacen(BOX, &self.0, 1)
+    }
+
+    /// All versions that there are are locked for so many seconds from now on.
+    pub fn hold(&self, seconds: u64) {
+        self.script(&["hold", &self.0, &seconds.to_string()]);
+    }
+
+    fn script(&self, arguments: &[&str]) {
+        let lab = std::env::var_os("RAKSHA_LAB");
+        let lab = lab.map_or_else(|| PathBuf::from("/var/lib/raksha-lab"), PathBuf::from);
+        let python = lab.join("s3-venv/bin/python");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("lab/s3-bucket.py");
+        let done = std::process::Command::new(&python)
+            .arg(script)
+            .args(arguments)
+            .output();
+        let said = match done {
+            Ok(done) if done.status.success() => return,
+            Ok(done) => String::from_utf8_lossy(&done.stderr).into_owned(),
+            Err(e) => {
+                let python = python.display();
+                format!("{python} cannot be run ({e}): run tests/lab/s3-up.sh, as tests/run does")
+            }
+        };
+        match std::thread::panicking() {
+            false => panic!("{arguments:?}: {said}"),
+            true => eprintln!("{arguments:?}: {said}"),
+        }
+    }
+}
+
+impl Drop for Bucket {
+    fn drop(&mut self) {
+        self.script(&["drop", &self.0]);
+    }
+}

@@ -3,6 +3,8 @@
 //! A checkpoint is an optimisation and may vanish. It is signed with the repository's key and names the hash of the last entry
 //! that it covers, so the chain goes on from it.
 
+use std::io::Read;
+
 use futures_util::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -17,7 +19,7 @@ use crate::error::{Error, Kind, Result};
 pub(crate) const EVERY: u64 = 64;
 
 /// The largest state that is unpacked, as a guard against bytes that nobody vouches for: some ten million points.
-const LARGEST: usize = 4 << 30;
+const LARGEST: u64 = 4 << 30;
 
 /// Where the checkpoint of the first `next` entries is.
 pub(crate) fn location(next: u64) -> Path {
@@ -59,12 +61,13 @@ pub(crate) fn decode(bytes: &[u8], next: u64, verifier: &Verifier) -> Result<Sta
     }
     let size = zstd::zstd_safe::get_frame_content_size(packed)
         .ok()
-        .flatten();
-    let size = size
-        .and_then(|n| usize::try_from(n).ok())
-        .filter(|n| *n <= LARGEST);
-    let size = size.ok_or_else(|| damaged("it does not say its size"))?;
-    let json = zstd::bulk::decompress(packed, size)
+        .flatten()
+        .filter(|size| *size <= LARGEST)
+        .ok_or_else(|| damaged("it does not say its size"))?;
+    // Room is made as bytes come, not for as many as it says.
+    let mut json = Vec::new();
+    zstd::stream::read::Decoder::with_buffer(packed)
+        .and_then(|unpacked| unpacked.single_frame().take(size).read_to_end(&mut json))
         .map_err(|e| damaged("it cannot be decompressed").caused_by(e))?;
     let state: State = serde_json::from_slice(&json)
         .map_err(|e| damaged("it is not a state of the log").caused_by(e))?;

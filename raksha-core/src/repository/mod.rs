@@ -12,6 +12,7 @@
 //! | [`verify_keyless`] | nothing | read every object, without any key |
 
 mod checkpoint;
+mod closure;
 mod collect;
 mod compress;
 mod entry;
@@ -28,6 +29,8 @@ mod memory;
 mod merging;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod mutations;
 mod names;
 mod open;
 mod pack;
@@ -50,6 +53,7 @@ mod verify;
 mod verify_deep;
 mod writer;
 
+pub use closure::Closures;
 pub use collect::{CollectOptions, Collected};
 pub use compress::Compression;
 pub use entry::{Action, Entry, LogHome, Purpose};

@@ -153,6 +153,17 @@ fn directory_check(directory: &[u8], count: u32, role: Role) -> [u8; CHECK] {
     check
 }
 
+/// What ends a pack, behind its directory of `count` records.
+pub(super) fn footer(directory: &[u8], count: u32, role: Role) -> Vec<u8> {
+    let check = directory_check(directory, count, role);
+    let mut footer = Vec::with_capacity(FOOTER);
+    footer.extend_from_slice(&check);
+    footer.extend_from_slice(&count.to_le_bytes());
+    footer.extend_from_slice(&[role_byte(role), 0, 0, 0]);
+    footer.extend_from_slice(TAIL);
+    footer
+}
+
 fn corrupt(reason: &str) -> Error {
     Error::new(Kind::Corrupt, "read pack", reason)
 }
@@ -257,12 +268,8 @@ impl PackBuilder {
             buffer.end().extend_from_slice(&entry.length.to_le_bytes());
         }
         let directory = buffer.bytes().get(begin..).unwrap_or_default();
-        let check = directory_check(directory, count, role);
-        let end = buffer.end();
-        end.extend_from_slice(&check);
-        end.extend_from_slice(&count.to_le_bytes());
-        end.extend_from_slice(&[role_byte(role), 0, 0, 0]);
-        end.extend_from_slice(TAIL);
+        let footer = footer(directory, count, role);
+        buffer.end().extend_from_slice(&footer);
         Ok(FinishedPack {
             hash: hash(buffer.bytes()),
             bytes: buffers.freeze(buffer),

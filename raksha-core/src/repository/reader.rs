@@ -62,7 +62,10 @@ impl ChunkSource for PointReader {
     }
 
     async fn get(&self, ids: &[ChunkId]) -> Result<Vec<Bytes>> {
-        self.shared.get(ids, None).await
+        match &self.session {
+            Some(session) => session.get(ids, None).await,
+            None => self.shared.get(ids, None).await,
+        }
     }
 }
 

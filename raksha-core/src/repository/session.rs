@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::entry::{Action, Purpose};
 use super::fold::State;
 use super::log::Author;
+use super::packer::Packer;
 use super::shared::Shared;
 use super::sign::{Signer, Verifier};
 use crate::error::{Error, Kind, Result};
-use crate::id::{PointId, SessionId};
+use crate::id::{ChunkId, PointId, SessionId};
 
 /// A session that is open, or was until somebody fenced it off.
 pub(crate) struct Session {
@@ -70,6 +73,31 @@ impl Session {
             signer: &self.signer,
         };
         self.shared.append(author, decide).await
+    }
+
+    /// The bytes of these chunks, as [`Shared::get`] gives them.
+    ///
+    /// # Errors
+    /// Those, and [`Kind::Fenced`] if something is missing and this session is not open any more: then it may have been collected by right, and
+    /// nothing is damaged.
+    pub(crate) async fn get(&self, ids: &[ChunkId], own: Option<&Packer>) -> Result<Vec<Bytes>> {
+        let got = self.shared.get(ids, own).await;
+        let missing = |error: &Error| error.kind() == Kind::NotFound;
+        if !got.as_ref().is_err_and(missing) {
+            return got;
+        }
+        // It was looked for in the newest log.
+        let open = self.shared.log.seen().await.sessions.contains_key(&self.id);
+        got.map_err(|error| match open {
+            true => error,
+            false => Error::new(
+                Kind::Fenced,
+                "get chunks",
+                "the session is not open any more: it was fenced off, and what it pinned may have been forgotten and collected since; start anew",
+            )
+            .with("session", self.id)
+            .caused_by(error),
+        })
     }
 
     /// Ends the session. One that was fenced off has ended already, and that is fine.

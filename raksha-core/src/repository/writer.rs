@@ -134,7 +134,7 @@ impl ChunkSource for Writer {
     }
 
     async fn get(&self, ids: &[ChunkId]) -> Result<Vec<Bytes>> {
-        self.session.shared.get(ids, Some(&self.packer)).await
+        self.session.get(ids, Some(&self.packer)).await
     }
 }
 

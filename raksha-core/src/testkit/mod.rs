@@ -1,9 +1,10 @@
-//! For tests of those who implement the traits: chunks and jobs in memory, conformance suites, and a clock and randomness that a seed
-//! repeats. (Targets that misbehave on demand are in the testkit of `raksha-targets`.)
+//! For tests of those who implement the traits: chunks and jobs in memory, conformance suites, mutations for parsers, and a clock and
+//! randomness that a seed repeats. (Targets that misbehave on demand are in the testkit of `raksha-targets`.)
 
 mod catalog;
 mod chunk_store;
 pub mod cloud;
+mod fuzz;
 mod job_store;
 mod memory_chunks;
 mod memory_jobs;
@@ -12,6 +13,7 @@ mod seeded;
 
 pub use catalog::check_catalog;
 pub use chunk_store::check_chunk_store;
+pub use fuzz::Fuzz;
 pub use job_store::check_job_store;
 pub use memory_chunks::MemoryChunks;
 pub use memory_jobs::MemoryJobs;

@@ -102,6 +102,8 @@ fn corrupt(message: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use raksha_core::testkit::Fuzz;
+
     use super::*;
     use crate::catalog::Interface;
 
@@ -144,6 +146,17 @@ mod tests {
             .endpoint("block-storage", Some("RegionOne"), Interface::Public);
         assert_eq!(volumes.unwrap().service_type, "volumev2");
         assert!(!format!("{token:?}").contains("gAAAAA"));
+    }
+
+    #[test]
+    fn answers_that_were_changed() {
+        let fuzz = Fuzz::new("token", crate::CORPORA).good(ANSWER);
+        fuzz.feed(|body| {
+            let token = parse(Secret::new("gAAAAA".to_owned()), body)?;
+            let volumes = token.catalog;
+            let found = volumes.endpoint("block-storage", None, Interface::Public);
+            Ok(found.is_ok().to_string())
+        });
     }
 
     #[test]

@@ -251,6 +251,7 @@ fn listed(version: &Value) -> Option<Listed> {
 
 #[cfg(test)]
 mod tests {
+    use raksha_core::testkit::Fuzz;
     use serde_json::json;
 
     use super::*;
@@ -340,5 +341,25 @@ mod tests {
         for nothing in [json!(null), json!([]), json!({"versions": 3}), json!({})] {
             assert_eq!(versions(&nothing), None, "{nothing}");
         }
+    }
+
+    #[test]
+    fn documents_that_were_changed() {
+        let good =
+            br#"{"versions": {"values": [{"id": "v3.14", "version": "3.70", "min_version": "3.0",
+            "links": [{"rel": "self", "href": "http://h:5000/v3/"}]}]}}"#;
+        Fuzz::new("versions", crate::CORPORA)
+            .good(*good)
+            .feed(|body| {
+                let refuse = |why: String| Error::new(Kind::Corrupt, OPERATION, why);
+                let document = serde_json::from_slice(body).map_err(|e| refuse(e.to_string()))?;
+                let versions = versions(&document).ok_or_else(|| refuse("none".into()))?;
+                let ranges = versions.iter().filter(|listed| listed.range.is_some());
+                Ok(format!(
+                    "{} {}",
+                    versions.len().min(2),
+                    ranges.count().min(2)
+                ))
+            });
     }
 }

@@ -224,3 +224,29 @@ fn chain(error: &(dyn StdError + 'static)) -> String {
     }
     parts.join(": ")
 }
+
+#[cfg(test)]
+mod tests {
+    use raksha_core::testkit::Fuzz;
+
+    use super::*;
+
+    #[test]
+    fn errors_that_were_changed() {
+        let neutron = r#"{"NeutronError": {"type": "OverQuota", "message": "Quota exceeded for <b>port</b>", "detail": ""}}"#;
+        let glance =
+            "<html><head><title>x</title></head><body>403 Forbidden<br/>\u{e9}</body></html>";
+        let fuzz = Fuzz::new("problem", crate::CORPORA);
+        fuzz.good(neutron).good(glance).feed(|body| {
+            let words = words(body);
+            assert!(
+                words.len() <= LONGEST + 8 && !words.contains('\n'),
+                "{words}"
+            );
+            match words.as_str() {
+                "" => Err(Error::new(Kind::Corrupt, "read problem", "it says nothing")),
+                words => Ok(words.contains(": ").to_string()),
+            }
+        });
+    }
+}

@@ -19,6 +19,8 @@
 //! `os-volume_attachments` of the server.
 
 mod fields;
+#[cfg(test)]
+mod fuzz;
 mod gather;
 mod network;
 mod networking;

@@ -1,22 +1,26 @@
 //! Buckets of S3 and of what speaks like it.
 
 mod refusal;
+mod retention;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
+use object_store::client::HttpConnector;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{Certificate, ClientOptions, ObjectStore, RetryConfig};
 use raksha_core::{Error, Kind, Result};
+use url::Url;
 
 use crate::address::{Address, invalid};
 use crate::credentials::Credentials;
 use crate::layers::GuardOptions;
 use crate::open::{OpenOptions, OpenedTarget, TargetCapabilities};
 use crate::tls;
+use retention::ObjectLock;
 
 const OPEN: &str = "open S3 target";
 
@@ -95,7 +99,7 @@ pub(crate) async fn open(
         .with_virtual_hosted_style_request(virtual_host)
         .with_conditional_put(S3ConditionalPut::ETagMatch)
         .with_disable_bulk_delete(!bulk_delete)
-        .with_client_options(client)
+        .with_client_options(client.clone())
         .with_retry(no_attempts_of_its_own)
         .with_http_connector(refusal::Connector);
     if let Some(region) = &region {
@@ -108,9 +112,21 @@ pub(crate) async fn open(
         }
         builder = builder.with_endpoint(endpoint);
     }
-    let s3 = builder.build().map_err(|e| {
+    let unfit = |e: object_store::Error| {
         Error::new(Kind::Invalid, OPEN, "the settings do not fit together").caused_by(e)
-    })?;
+    };
+    let region = builder.get_config_value(&AmazonS3ConfigKey::Region);
+    let region = region.unwrap_or_else(|| "us-east-1".to_owned());
+    let at = builder.get_config_value(&AmazonS3ConfigKey::Endpoint);
+    let at = at.unwrap_or_else(|| format!("https://s3.{region}.amazonaws.com"));
+    let s3 = builder.build().map_err(unfit)?;
+    let lock = ObjectLock {
+        client: refusal::Connector.connect(&client).map_err(unfit)?,
+        credentials: Arc::clone(s3.credentials()),
+        region,
+        bucket: url_of(&at, &bucket, virtual_host)?,
+        prefix: prefix.clone(),
+    };
     let objects: Arc<dyn ObjectStore> = match prefix.as_ref().is_empty() {
         true => Arc::new(s3),
         false => Arc::new(PrefixStore::new(s3, prefix.clone())),
@@ -129,7 +145,8 @@ pub(crate) async fn open(
         largest_put: LARGEST_PUT,
         multipart: true,
     };
-    let target = OpenedTarget::new(objects, capabilities, description, guard, &options.env);
+    let mut target = OpenedTarget::new(objects, capabilities, description, guard, &options.env);
+    target.retention = Some(Arc::new(lock));
     // Whether the bucket is there and the credentials are right is better known now than in the middle of a backup.
     if let Some(Err(e)) = target.objects.list(None).next().await {
         if refusal::is_for_want_of_a_bucket(&e) {
@@ -140,6 +157,17 @@ pub(crate) async fn open(
         return Err(Error::object(OPEN, &Path::from(bucket), e).with("target", target.description));
     }
     Ok(target)
+}
+
+/// The URL of a bucket at `endpoint`.
+fn url_of(endpoint: &str, bucket: &str, virtual_host: bool) -> Result<Url> {
+    let unfit = || invalid("the endpoint is no URL").with("endpoint", endpoint);
+    let mut url = Url::parse(endpoint).map_err(|_| unfit())?;
+    if !virtual_host {
+        let mut segments = url.path_segments_mut().map_err(|()| unfit())?;
+        segments.pop_if_empty().push(bucket);
+    }
+    Ok(url)
 }
 
 async fn certificates(file: &str) -> Result<Vec<Certificate>> {

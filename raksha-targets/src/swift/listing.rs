@@ -142,18 +142,23 @@ impl Inner {
         if body.is_empty() {
             return Ok((VecDeque::new(), None));
         }
-        let rows: VecDeque<Row> =
-            serde_json::from_slice(&body).map_err(|e| garbled(&e.to_string()))?;
-        let last = rows.back().map(|row| match row {
-            Row::Object { name, .. } => name.clone(),
-            Row::Prefix { subdir } => subdir.clone(),
-        });
-        if last.as_deref().is_some_and(|last| last <= marker.as_str()) {
-            return Err(garbled("a listing does not go forward"));
-        }
+        let (rows, last) = rows(&body, marker)?;
         let next = last.map(|marker| Query { marker, ..query });
         Ok((rows, next))
     }
+}
+
+/// The rows of a page, and the last name in it, which comes after `marker`.
+fn rows(body: &[u8], marker: &str) -> Result<(VecDeque<Row>, Option<String>)> {
+    let rows: VecDeque<Row> = serde_json::from_slice(body).map_err(|e| garbled(&e.to_string()))?;
+    let last = rows.back().map(|row| match row {
+        Row::Object { name, .. } => name.clone(),
+        Row::Prefix { subdir } => subdir.clone(),
+    });
+    if last.as_deref().is_some_and(|last| last <= marker) {
+        return Err(garbled("a listing does not go forward"));
+    }
+    Ok((rows, last))
 }
 
 /// What the names under `prefix` begin with.
@@ -188,4 +193,32 @@ fn meta(row: Row) -> Result<Option<ObjectMeta>> {
         e_tag: Some(hash.trim_matches('"').to_owned()),
         version: None,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use raksha_core::testkit::Fuzz;
+    use raksha_core::{Error, Kind};
+
+    use super::*;
+
+    #[test]
+    fn pages_that_were_changed() {
+        let corpora = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/corpus");
+        let good = r#"[{"hash": "d41d8cd98f00b204e9800998ecf8427e", "last_modified": "2026-11-26T22:10:01.123456", "bytes": 7,
+            "name": "log/00000000000000000001", "content_type": "application/octet-stream"}, {"subdir": "packs/"}]"#;
+        Fuzz::new("swift-listing", corpora).good(good).feed(|body| {
+            let refuse = |e: object_store::Error| Error::new(Kind::Corrupt, "list", e.to_string());
+            let (rows, last) = rows(body, "a").map_err(refuse)?;
+            assert!(
+                last.is_none_or(|last| last.as_str() > "a"),
+                "it goes forward"
+            );
+            let mut ours = 0;
+            for row in rows {
+                ours += usize::from(meta(row).map_err(refuse)?.is_some());
+            }
+            Ok(ours.min(2).to_string())
+        });
+    }
 }

@@ -46,12 +46,17 @@ pub(super) struct State {
     pub(super) requests: u64,
     origin: Instant,
     trace: blake3::Hasher,
+    /// Whether the trace is told as it grows, with what is appended to the log.
+    told: bool,
 }
 
 impl State {
     /// Adds to the trace.
     pub(super) fn note(&mut self, what: &str) {
         let at = self.origin.elapsed().as_millis() as u64;
+        if self.told {
+            eprintln!("{:>12} {what}", at);
+        }
         self.trace.update(&at.to_le_bytes());
         self.trace.update(what.as_bytes());
         self.trace.update(&[0]);
@@ -108,6 +113,7 @@ impl Bucket {
             requests: 0,
             origin: Instant::now(),
             trace: blake3::Hasher::new(),
+            told: std::env::var_os("RAKSHA_TRACE").is_some(),
         })))
     }
 
@@ -288,8 +294,12 @@ impl ObjectStore for Line {
             let bytes = Bytes::from(payload);
             let retires = location.as_ref().starts_with("log/")
                 && bytes.windows(13).any(|w| w == b"packs_retired");
+            let entry = location.as_ref().starts_with("log/").then(|| bytes.clone());
             let done = inner.put_opts(&location, bytes.into(), options).await?;
             let mut state = bucket.state();
+            if let Some(entry) = entry.filter(|_| state.told) {
+                eprintln!("{location} {}", String::from_utf8_lossy(&entry));
+            }
             state.lossy |= retires;
             state.watch_log(&location, creates);
             let late = state.faults.listed_late;

@@ -139,10 +139,11 @@ impl Process {
 
     /// An error about a point that somebody may have forgotten meanwhile.
     fn gone(&self, id: PointId, what: &str, error: &Error) {
-        let gone = [Kind::NotFound, Kind::Full];
+        // Who was fenced off is told so only if something is missing, which takes that it was forgotten as well.
+        let gone = [Kind::NotFound, Kind::Fenced, Kind::Full];
         let fair = match self.oracle.may_be_forgotten(id) {
             true => &gone[..],
-            false => &gone[1..],
+            false => &gone[2..],
         };
         self.oracle.failed(self.work, what, error, fair);
     }

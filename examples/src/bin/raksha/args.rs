@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use raksha_core::cloud::{Consistency, Selection, ServerSelector};
 use raksha_core::protect::Scope;
+use raksha_core::repository::StoredName;
 use raksha_core::store::IfNotReached;
 
 /// Back up servers and disks, deduplicated and sealed, and bring them back as they were.
@@ -111,11 +112,13 @@ pub enum Verb {
     /// Free the space that no point needs
     Collect(CollectOptions),
     /// Check that everything in the target is intact
-    Verify {
-        /// Only what can be checked without a key
-        #[arg(long)]
-        keyless: bool,
-    },
+    Verify(VerifyArguments),
+    /// Take damaged packs out of use, and store again what they lost: from a replica, from a disk, or in the next backup
+    Repair(RepairArguments),
+    /// Copy all points to a second repository that does not have them yet, and read them back from there
+    Replicate(ReplicateArguments),
+    /// Keep everything that points need from being deleted for some time, where the target can (S3 with object lock); tells until when each is safe
+    Keep(KeepArguments),
     /// Fill the catalog of --catalog from the target, or the copy of the log in the target from the catalog
     Rebuild(RebuildOptions),
     /// Show what the repository holds
@@ -332,6 +335,73 @@ pub enum TargetVerb {
         /// The target: rados://pool/namespace
         url: String,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct VerifyArguments {
+    /// Only what can be checked without a key
+    #[arg(long)]
+    pub keyless: bool,
+    /// Read only this share of the packs, drawn at random, such as 0.05; tells what it may have missed
+    #[arg(long, value_name = "SHARE", conflicts_with_all = ["keyless", "after"])]
+    pub sample: Option<f64>,
+    /// Read packs at no more than this many bytes a second; K, M and G are understood
+    #[arg(long, value_name = "BYTES", value_parser = bytes, conflicts_with = "keyless")]
+    pub rate: Option<u64>,
+    /// End after so many bytes of packs, and tell where to go on
+    #[arg(long, value_name = "BYTES", value_parser = bytes, conflicts_with = "keyless")]
+    pub at_most: Option<u64>,
+    /// Go on where an earlier verification ended
+    #[arg(long, value_name = "PACK", conflicts_with = "keyless")]
+    pub after: Option<StoredName>,
+}
+
+#[derive(Debug, Args)]
+pub struct KeepArguments {
+    /// For how long, from now on, such as 60days
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    pub time: Duration,
+    /// Leave what is kept for at least so long already [default: half of it]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub at_least: Option<Duration>,
+    /// Let what is moved forward bind everybody, so that nobody at all can take it back (compliance mode)
+    #[arg(long)]
+    pub bind_all: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RepairArguments {
+    /// Take what is lost from this repository, which holds copies of the points
+    #[arg(long, value_name = "URL")]
+    pub replica: Option<String>,
+    #[command(flatten)]
+    pub of_replica: ReplicaOptions,
+    /// Take what is lost from this disk, as far as it still has it: a file or a block device
+    #[arg(long, value_name = "PATH")]
+    pub disk: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct ReplicateArguments {
+    /// The target of the second repository, which `init` made
+    pub to: String,
+    #[command(flatten)]
+    pub of_replica: ReplicaOptions,
+}
+
+/// What opens the second repository. What is not given here is looked for in RAKSHA_REPLICA_KEY_FILE, RAKSHA_REPLICA_PASSPHRASE_FILE and
+/// RAKSHA_REPLICA_PASSPHRASE.
+#[derive(Debug, Args)]
+pub struct ReplicaOptions {
+    /// Where the second repository's commit log is kept, if not in its target
+    #[arg(long, env = "RAKSHA_REPLICA_CATALOG", value_name = "URL")]
+    pub replica_catalog: Option<String>,
+    /// The second repository's passphrase: the first line of this file
+    #[arg(long, value_name = "FILE")]
+    pub replica_passphrase_file: Option<PathBuf>,
+    /// The second repository's key: this file
+    #[arg(long, value_name = "FILE", conflicts_with = "replica_passphrase_file")]
+    pub replica_key_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -9,10 +9,10 @@ use raksha_core::protect::Raksha;
 use raksha_core::repository::{EngineOptions, Parameters, Repository, Secret, Target};
 use raksha_core::store::JobStore;
 use raksha_core::{Error, Kind, ListedPoint, Result};
-use raksha_targets::{OpenedTarget, SqlJobs};
+use raksha_targets::{OpenedTarget, SqlCatalogs, SqlJobs};
 use tokio::sync::OnceCell;
 
-use crate::args::Common;
+use crate::args::{Common, ReplicaOptions};
 use crate::catalog;
 use crate::cloud::{self, Opened};
 use crate::output::Output;
@@ -69,34 +69,37 @@ impl Context {
 
     /// The target of `--target`, with no catalog.
     pub async fn bare_target(&self, create: bool) -> Result<OpenedTarget> {
-        let address = self.address()?;
+        self.bare_target_at(self.address()?, create).await
+    }
+
+    async fn bare_target_at(&self, address: &str, create: bool) -> Result<OpenedTarget> {
         let options = target::options(address, create, &self.env).await?;
         raksha_targets::open(address, &options).await
     }
 
     /// The target with the repository in it.
     pub async fn target(&self) -> Result<Target> {
-        let opened = self.bare_target(false).await?;
-        if self.common.catalog.is_none() {
+        self.target_at(self.address()?, self.common.catalog.as_deref())
+            .await
+    }
+
+    async fn target_at(&self, address: &str, catalog: Option<&str>) -> Result<Target> {
+        let opened = self.bare_target_at(address, false).await?;
+        let Some(catalog) = catalog else {
             return opened.repository();
-        }
+        };
         let id = Repository::identify(&*opened.objects).await?;
-        let log = catalog::open(self, false)
-            .await?
-            .log(id, &opened.description)
-            .await?;
+        let catalogs = SqlCatalogs::open(catalog, false).await?;
+        let log = catalogs.log(id, &opened.description).await?;
         opened.with_catalog(log).repository()
     }
 
-    fn engine(&self) -> Result<EngineOptions> {
+    fn engine(&self, address: &str) -> EngineOptions {
         let mut options = EngineOptions::default();
         options.memory = self.common.memory;
         let caches = user_directory("XDG_CACHE_HOME", ".cache");
-        options.cache = caches.map(|dir| {
-            dir.join("raksha")
-                .join(plain(self.common.target.as_deref()))
-        });
-        Ok(options)
+        options.cache = caches.map(|dir| dir.join("raksha").join(plain(address)));
+        options
     }
 
     pub async fn create(&self, parameters: Parameters) -> Result<Repository> {
@@ -115,13 +118,34 @@ impl Context {
                 target
             }
         };
-        Repository::create_as(id, target, parameters, &secret, self.engine()?).await
+        let options = self.engine(self.address()?);
+        Repository::create_as(id, target, parameters, &secret, options).await
     }
 
     pub async fn open(&self) -> Result<Repository> {
         let secret = self.secret()?;
         let target = self.target().await?;
-        Repository::open(target, &secret, self.engine()?).await
+        Repository::open(target, &secret, self.engine(self.address()?)).await
+    }
+
+    /// A second repository, at `address`.
+    pub async fn open_replica(
+        &self,
+        address: &str,
+        replica: &ReplicaOptions,
+    ) -> Result<Repository> {
+        let ReplicaOptions {
+            replica_catalog,
+            replica_passphrase_file,
+            replica_key_file,
+        } = replica;
+        let secret = secret::read(
+            replica_passphrase_file.as_deref(),
+            replica_key_file.as_deref(),
+            "RAKSHA_REPLICA",
+        )?;
+        let target = self.target_at(address, replica_catalog.as_deref()).await?;
+        Repository::open(target, &secret, self.engine(address)).await
     }
 
     /// The address of the cloud.
@@ -174,7 +198,7 @@ impl Context {
         }
         let data = user_directory("XDG_DATA_HOME", ".local/share");
         let data = data.ok_or_else(|| missing("a place for jobs", "--jobs", "RAKSHA_JOBS"))?;
-        let name = format!("{}.jobs.sqlite", plain(Some(address)));
+        let name = format!("{}.jobs.sqlite", plain(address));
         Ok(data.join("raksha").join(name))
     }
 
@@ -247,8 +271,7 @@ fn user_directory(variable: &str, in_home: &str) -> Option<PathBuf> {
 }
 
 /// An address as a plain file name.
-fn plain(address: Option<&str>) -> String {
-    let address = address.unwrap_or_default();
+fn plain(address: &str) -> String {
     let absolute = std::path::absolute(address)
         .ok()
         .filter(|_| !address.contains(':'));

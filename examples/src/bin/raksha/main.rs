@@ -9,6 +9,7 @@ mod args;
 mod catalog;
 mod cloud;
 mod context;
+mod damage;
 mod disk;
 mod history;
 mod interrupt;
@@ -59,7 +60,10 @@ async fn carry_out(context: Context, verb: Verb) -> Result<()> {
         Verb::Cloud(verb) => cloud::carry_out(&context, verb).await,
         Verb::Target(verb) => target::carry_out(&context, verb).await,
         Verb::Collect(options) => repository::collect(&context, options).await,
-        Verb::Verify { keyless } => repository::verify(&context, keyless).await,
+        Verb::Verify(arguments) => damage::verify(&context, arguments).await,
+        Verb::Repair(arguments) => damage::repair(&context, arguments).await,
+        Verb::Replicate(options) => damage::copy(&context, options).await,
+        Verb::Keep(arguments) => damage::keep(&context, arguments).await,
         Verb::Rebuild(options) => catalog::rebuild(&context, options).await,
         Verb::Stats => repository::stats(&context).await,
         Verb::Reap(options) => run::reap(&context, options).await,

@@ -1,9 +1,7 @@
-//! The repository: made, listed, thinned out, checked.
+//! The repository: made, listed, thinned out.
 
-use raksha_core::repository::{
-    CollectOptions, Compression, Parameters, Verified, VerifyOptions, verify_keyless,
-};
-use raksha_core::{Error, Kind, Result};
+use raksha_core::Result;
+use raksha_core::repository::{CollectOptions, Compression, Parameters};
 use serde_json::json;
 
 use crate::args;
@@ -118,47 +116,6 @@ pub async fn collect(context: &Context, options: args::CollectOptions) -> Result
         ));
         lines.join("\n")
     })
-}
-
-/// Checks everything.
-pub async fn verify(context: &Context, keyless: bool) -> Result<()> {
-    let found = match keyless {
-        true => verify_keyless(&context.target().await?).await?,
-        false => {
-            context
-                .open()
-                .await?
-                .verify(&VerifyOptions::default())
-                .await?
-        }
-    };
-    context.output.show(&found, || show_verified(&found))?;
-    if found.is_whole() {
-        return Ok(());
-    }
-    let message = "the repository is damaged: restore what it names from elsewhere, or forget the points that are hurt";
-    Err(Error::new(Kind::Corrupt, "verify", message).with("damaged objects", found.damage.len()))
-}
-
-fn show_verified(found: &Verified) -> String {
-    let damage = found
-        .damage
-        .iter()
-        .map(|damage| format!("damaged: {damage}"));
-    let foreign = found.foreign.iter().map(|name| format!("not ours: {name}"));
-    let mut lines: Vec<String> = damage.chain(foreign).collect();
-    lines.push(format!(
-        "read {} objects ({}), {} log entries, {} chunks, {} points",
-        found.objects,
-        size(found.bytes),
-        found.log_entries,
-        found.chunks,
-        found.points
-    ));
-    if found.is_whole() {
-        lines.push("everything is intact".to_owned());
-    }
-    lines.join("\n")
 }
 
 /// Shows what there is.

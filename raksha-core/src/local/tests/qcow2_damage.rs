@@ -10,7 +10,7 @@ use crate::env::Env;
 use crate::error::Result;
 use crate::local::test_files::{Scratch, qemu};
 use crate::qcow2::{Layer, Qcow2Reader};
-use crate::testkit::Seeded;
+use crate::testkit::{Fuzz, Seeded};
 
 /// Opens and reads what can be read of the first few MiB.
 async fn read_what_goes(scratch: &Scratch) -> Result<usize> {
@@ -101,4 +101,31 @@ fn damage(options: &str, compress: bool) {
         errors > 10,
         "only {errors} of the damaged images gave errors: is anything damaged?"
     );
+}
+
+/// The smallest images that there are, so that most of their bytes mean something.
+#[test]
+fn images_that_were_changed() {
+    let scratch = Scratch::new();
+    let content = [vec![1; 700], vec![0; 2048], vec![2; 348]].concat();
+    fs::write(scratch.join("content"), content).unwrap();
+    let corpora = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/corpus");
+    let mut fuzz = Fuzz::new("qcow2", corpora);
+    for (compress, options) in [
+        (false, "cluster_size=512"),
+        (true, "cluster_size=512,compat=0.10"),
+    ] {
+        let mut arguments = vec!["convert", "-O", "qcow2", "-o", options, "content", "image"];
+        if compress {
+            arguments.insert(1, "-c");
+        }
+        qemu("qemu-img", &arguments, scratch.path());
+        fuzz = fuzz.good(fs::read(scratch.join("image")).unwrap());
+    }
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    fuzz.feed(|image| {
+        fs::write(scratch.join("image"), image).unwrap();
+        let read = runtime.block_on(read_what_goes(&scratch))?;
+        Ok(format!("{} extents", read.min(4)))
+    });
 }

@@ -232,3 +232,40 @@ async fn a_job_whose_servers_are_gone_fails_and_says_so() {
     };
     assert_eq!(recorded, error.to_string());
 }
+
+#[tokio::test]
+async fn a_hint_that_lied_is_remembered_and_the_next_one_looked_at_more_closely() {
+    let mut bench = Bench::empty(18, new_repository().await).await;
+    let server = NewServer::new("web").volume("system", 24 << 20);
+    bench.cloud.add_server(server).await.unwrap();
+    let disk = bench.disks().await[0].0.clone();
+    let job = bench.job().await;
+    let lies = async |bench: &Bench, point| {
+        let point = bench.raksha.point(point).await.unwrap();
+        point.disk(&disk).unwrap().hint_lies
+    };
+    bench.write(&disk, 0, 24 << 20).await;
+    let first = bench.run(job).await.unwrap();
+    let honest = bench.run(job).await.unwrap();
+    assert_eq!(
+        lies(&bench, first.point).await + lies(&bench, honest.point).await,
+        0
+    );
+
+    bench.write(&disk, 0, 24 << 20).await;
+    bench.fate.lie(true);
+    let lied = bench.run(job).await.unwrap();
+    let warned = |w: &Warning| matches!(w, Warning::HintLied { .. });
+    assert!(lied.warnings.iter().any(warned), "{:?}", lied.warnings);
+    assert_eq!(lies(&bench, lied.point).await, 1);
+
+    bench.fate.lie(false);
+    let after = bench.run(job).await.unwrap();
+    assert!(after.warnings.is_empty(), "{:?}", after.warnings);
+    assert_eq!(lies(&bench, after.point).await, 1);
+    let (before, now) = (honest.counts.read_bytes, after.counts.read_bytes);
+    assert!(
+        now > 4 * before,
+        "{now} bytes looked at, {before} before the lie"
+    );
+}

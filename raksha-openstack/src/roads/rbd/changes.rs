@@ -71,6 +71,9 @@ mod tests {
     // Lists of ranges are what this is about.
     #![allow(clippy::single_range_in_vec_init)]
 
+    use raksha_core::testkit::Fuzz;
+
+    use super::super::tool;
     use super::*;
 
     fn of(changes: &[(u64, u64)], old: u64, new: u64) -> Vec<Range<u64>> {
@@ -111,5 +114,28 @@ mod tests {
         assert!(refining_pays(&changed(100 << 30), 1 << 40));
         assert!(refining_pays(&changed(256 << 20), 1 << 30));
         assert!(!refining_pays(&changed(0), 1 << 30));
+    }
+
+    /// Whatever `rbd` says: what comes of it lies within the disk, in order, and what is new is in it.
+    #[test]
+    fn answers_that_were_changed() {
+        let says = r#"[{"offset":0,"length":4194304,"exists":"true"},{"offset":8388608,"length":512,"exists":"false"}]"#;
+        Fuzz::new("rbd-diff", crate::CORPORA)
+            .good(says)
+            .feed(|answer| {
+                let changes: Vec<Change> = tool::read("compare", answer)?;
+                for (old, new) in [
+                    (9 << 20, 10 << 20),
+                    (1 << 20, 1 << 20),
+                    (u64::MAX, u64::MAX),
+                ] {
+                    let changed = hint(&changes, old, new)?.changed;
+                    assert!(changed.iter().all(|r| r.start < r.end && r.end <= new));
+                    assert!(changed.windows(2).all(|pair| pair[0].end < pair[1].start));
+                    assert!(old >= new || changed.last().is_some_and(|last| last.end == new));
+                    refining_pays(&ChangeHint { changed }, new);
+                }
+                Ok(changes.len().min(3).to_string())
+            });
     }
 }

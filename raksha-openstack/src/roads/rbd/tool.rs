@@ -114,12 +114,7 @@ impl Tool {
     ) -> Result<T> {
         let arguments = [arguments, &["--format", "json"]].concat();
         let answer = self.run(operation, place, &arguments).await?;
-        serde_json::from_slice(&answer).map_err(|e| {
-            let message =
-                "the answer of `rbd` is not understood: is it of a release before Luminous?";
-            let error = Error::new(Kind::Unsupported, operation, message);
-            error.with("image", place).caused_by(e)
-        })
+        read(operation, &answer).map_err(|error| error.with("image", place))
     }
 
     async fn run(
@@ -174,6 +169,14 @@ impl Tool {
     }
 }
 
+/// Reads an answer in JSON.
+pub(super) fn read<T: DeserializeOwned>(operation: &'static str, answer: &[u8]) -> Result<T> {
+    serde_json::from_slice(answer).map_err(|e| {
+        let message = "the answer of `rbd` is not understood: is it of a release before Luminous?";
+        Error::new(Kind::Unsupported, operation, message).caused_by(e)
+    })
+}
+
 /// What `rbd` complains of; it ends with the operating system's words for the cluster's error.
 fn refused(operation: &'static str, complaint: &str) -> Error {
     let (kind, remedy) = if complaint.contains("No such file or directory") {
@@ -202,6 +205,8 @@ async fn collect(from: Option<impl AsyncRead + Unpin>, most: u64) -> std::io::Re
 
 #[cfg(test)]
 mod tests {
+    use raksha_core::testkit::Fuzz;
+
     use super::*;
 
     #[test]
@@ -218,6 +223,17 @@ mod tests {
                 length: 512
             }
         );
+    }
+
+    #[test]
+    fn snapshots_that_were_changed() {
+        let says = r#"[{"id":12,"name":"snapshot-1","size":1073741824,"timestamp":"Thu Nov 26 22:10:01 2026"}]"#;
+        Fuzz::new("rbd-snapshots", crate::CORPORA)
+            .good(says)
+            .feed(|answer| {
+                let snapshots: Vec<Snapshot> = read("list", answer)?;
+                Ok(snapshots.len().min(2).to_string())
+            });
     }
 
     #[test]

@@ -2,3 +2,4 @@
 
 mod breaches;
 mod disks;
+mod fuzz;
