@@ -65,6 +65,7 @@ impl Raksha {
             id: RunId::random(self.env())?,
             job: job.id,
             project: self.project.clone(),
+            due: None,
             started: now,
             seen: now,
             state: RunState::Running,
