@@ -114,6 +114,7 @@ pub mod store;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 mod time;
+pub mod work;
 
 pub use error::{Error, Kind, Result};
 pub use point::{ListedPoint, PointDisk, PointSummary, RecoveryPoint};

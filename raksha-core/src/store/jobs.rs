@@ -121,6 +121,23 @@ pub enum RunOutcome {
     Cancelled,
 }
 
+/// What a run's error says if it died.
+const INTERRUPTED: &str = "interrupted";
+
+impl RunOutcome {
+    /// That of a run that died, or was taken for dead.
+    pub fn interrupted() -> Self {
+        Self::Failed {
+            error: INTERRUPTED.to_owned(),
+        }
+    }
+
+    /// Whether it is that of a run that died, or was taken for dead: it can be made up for by another.
+    pub fn is_interrupted(&self) -> bool {
+        *self == Self::interrupted()
+    }
+}
+
 /// Bytes of a run or of one of its disks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunCounts {

@@ -77,10 +77,15 @@ pub enum DueEnd {
         /// How it ended.
         outcome: RunOutcome,
     },
-    /// It did not happen.
+    /// It did not happen, as its schedule says.
     Missed {
         /// Why.
         reason: MissReason,
+    },
+    /// It could not begin, and trying again would not help.
+    Failed {
+        /// The error, in one line.
+        error: String,
     },
 }
 

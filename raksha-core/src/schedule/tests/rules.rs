@@ -252,7 +252,7 @@ fn jitter_is_the_same_for_a_job_and_spreads_many() {
 fn a_run_begins_waits_or_is_missed_as_the_schedule_says() {
     let job = JobId::from_bytes([1; 16]);
     let (due, nine) = (at("2026-01-01T20:00:00Z"), "21:00".parse().unwrap());
-    let evening = Schedule::cron("0 20 * * *", zone("Europe/Berlin")).unwrap();
+    let evening = Schedule::cron("0 21 * * *", zone("Europe/Berlin")).unwrap();
     let late = due.after(Duration::from_secs(80_000));
     assert_eq!(
         evening.admit(job, due, due.before(Duration::from_secs(1))),
