@@ -327,3 +327,118 @@ fn an_interrupt_stops_a_run_and_leaves_nothing() {
             .any(|l| l.starts_with("open sessions") && l.ends_with(" 0"))
     );
 }
+
+#[test]
+fn jobs_run_by_themselves_and_keep_what_they_should() {
+    let bench = Bench::new();
+    bench.done(&["init"]);
+    fn create<'a>(options: &[&'a str]) -> Vec<&'a str> {
+        [&["job", "create", "nightly", "--server", "web"], options].concat()
+    }
+    // What cannot be meant names the field and what it may be.
+    let error = bench.failed(&create(&["--schedule", "61 2 * * *"]));
+    assert!(
+        error.contains("minute") && error.contains("0 to 59"),
+        "{error}"
+    );
+    let error = bench.failed(&create(&["--every", "1day", "--rpo", "2h"]));
+    assert!(
+        error.contains("objective") && error.contains("shorter interval"),
+        "{error}"
+    );
+    let error = bench.failed(&create(&["--window", "22:00-05:00"]));
+    assert!(error.contains("--schedule or --every"), "{error}");
+    for wrong in [
+        &["--zone", "Europe/Atlantis"],
+        &["--window", "22-05"],
+        &["--every", "soon"],
+    ] {
+        assert_eq!(
+            bench.run(&create(wrong)).status.code(),
+            Some(2),
+            "{wrong:?}"
+        );
+    }
+
+    // Long overdue: of the runs that were missed one is made up for.
+    let anchor = [
+        "--every",
+        "1h",
+        "--anchor",
+        "2026-01-01T00:00:00Z",
+        "--rpo",
+        "3h",
+    ];
+    bench.done(&create(&[&anchor[..], &["--keep-last", "1"]].concat()));
+    let job = bench.json(&["job", "list"])[0].clone();
+    assert_eq!(job["schedule"]["trigger"]["interval"]["every"], "1h");
+    assert_eq!(bench.json(&["schedule", "list"]), Value::Array(Vec::new()));
+    bench.done(&["schedule", "run", "--once"]);
+    assert_eq!(
+        bench.json(&["points"]).as_array().unwrap().len(),
+        0,
+        "nothing is due yet"
+    );
+
+    // A job whose interval is that of the clock's next minutes.
+    let soon = [
+        "job",
+        "create",
+        "soon",
+        "--server",
+        "web",
+        "--every",
+        "1min",
+        "--keep-last",
+        "1",
+    ];
+    bench.done(&soon);
+    let began = std::time::Instant::now();
+    let due = loop {
+        bench.done(&["schedule", "run", "--once", "--quiet"]);
+        let due = bench.json(&["schedule", "list", "soon"]);
+        if due.as_array().is_some_and(|due| !due.is_empty()) {
+            break due;
+        }
+        assert!(began.elapsed().as_secs() < 150, "no run became due");
+        std::thread::sleep(std::time::Duration::from_secs(2));
+    };
+    let run = due[0]["state"]["ended"]["end"]["ran"]["run"]
+        .as_str()
+        .unwrap();
+    assert_eq!(run_point(&bench, run).len(), 64);
+    let shown = bench.json(&["job", "show", "soon"]);
+    assert_eq!(
+        shown["protection"]["verified"]["point"],
+        run_point(&bench, run).as_str()
+    );
+    assert_eq!(shown["runs"][0]["due"], due[0]["due"]);
+    let table = bench.done(&["schedule", "list"]);
+    assert!(
+        table.contains("soon") && table.contains("succeeded: run"),
+        "{table}"
+    );
+
+    let policy = [
+        "--schedule",
+        "0 */6 * * *",
+        "--zone",
+        "Europe/Berlin",
+        "--keep-daily",
+        "7",
+        "--keep-weekly",
+        "4",
+    ];
+    let from = ["--from", "2026-01-01T00:00:00Z"];
+    let simulated = bench.done(&[&["job", "simulate"], &policy[..], &from].concat());
+    let last = simulated.lines().last().unwrap();
+    assert!(
+        last.contains("365 days") && last.contains("1460"),
+        "{simulated}"
+    );
+    let of_job = bench.done(&["job", "simulate", "soon", "--days", "1"]);
+    assert!(
+        of_job.contains("every 1m") && of_job.contains("1 last"),
+        "{of_job}"
+    );
+}

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::env::Env;
 use crate::error::{Error, Kind, Result};
+use crate::time::Timestamp;
 
 /// Defines an id of `$n` bytes that is written in lower-case hexadecimal.
 macro_rules! hex_id {
@@ -109,6 +110,17 @@ impl RunId {
     /// A new one.
     pub fn random(env: &Env) -> Result<Self> {
         env.random().map(Self)
+    }
+
+    /// The one of the run that is begun when the due run of `job` at `due` was taken for the `token`th time.
+    pub fn of_due(job: JobId, due: Timestamp, token: u64) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key("Raksha: the id of a run that was due");
+        hasher.update(job.as_bytes());
+        hasher.update(&due.as_millis().to_le_bytes());
+        hasher.update(&token.to_le_bytes());
+        let mut id = [0; 16];
+        hasher.finalize_xof().fill(&mut id);
+        Self(id)
     }
 }
 

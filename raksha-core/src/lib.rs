@@ -101,16 +101,20 @@ pub mod id;
 pub mod image;
 #[cfg(feature = "local")]
 pub mod local;
+pub mod objective;
 mod point;
 pub mod protect;
 #[cfg(feature = "qcow2")]
 pub mod qcow2;
 mod recycle;
 pub mod repository;
+pub mod retention;
+pub mod schedule;
 pub mod store;
 #[cfg(any(test, feature = "testkit"))]
 pub mod testkit;
 mod time;
+pub mod work;
 
 pub use error::{Error, Kind, Result};
 pub use point::{ListedPoint, PointDisk, PointSummary, RecoveryPoint};

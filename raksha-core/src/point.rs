@@ -95,4 +95,7 @@ pub struct ListedPoint {
     pub id: PointId,
     /// What it is, in short.
     pub summary: PointSummary,
+    /// Whether somebody forbade to forget it.
+    #[serde(default)]
+    pub held: bool,
 }

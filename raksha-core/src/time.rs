@@ -28,11 +28,18 @@ impl Timestamp {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
-    /// The time that is so much later.
+    /// The instant that is `later` after this one, cut to whole milliseconds.
     #[must_use]
-    pub fn after(self, time: Duration) -> Timestamp {
-        let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    pub fn after(self, later: Duration) -> Timestamp {
+        let millis = u64::try_from(later.as_millis()).unwrap_or(u64::MAX);
         Self(self.0.saturating_add(millis))
+    }
+
+    /// The instant that is `earlier` before this one, but not before 1970.
+    #[must_use]
+    pub fn before(self, earlier: Duration) -> Timestamp {
+        let millis = u64::try_from(earlier.as_millis()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_sub(millis))
     }
 }
 
@@ -83,5 +90,45 @@ impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// Durations that people write and read: stored as text such as `1h 30m`.
+pub(crate) mod words {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(d: &Duration, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(&humantime::format_duration(*d))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
+        let text = String::deserialize(d)?;
+        humantime::parse_duration(&text).map_err(|error| {
+            let message = format!("`{text}` is no duration, write it as 1h 30m: {error}");
+            serde::de::Error::custom(message)
+        })
+    }
+}
+
+/// The same where there may be none.
+pub(crate) mod maybe_words {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(transparent)]
+    struct Words(#[serde(with = "super::words")] Duration);
+
+    pub(crate) fn serialize<S: Serializer>(d: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {
+        d.map(Words).serialize(s)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        d: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<Words>::deserialize(d)?.map(|words| words.0))
     }
 }

@@ -6,7 +6,9 @@ use super::cancel::Stop;
 use super::event::{Event, Feed, Phase, Warning};
 use super::gauge::Gauge;
 use super::raksha::Raksha;
+use super::run::Leased;
 use super::session::{TRIES, commit, read_again};
+use super::take_over::session_of;
 use super::temporaries::Record;
 use crate::cloud::{
     Consistency, ConsistencyLedger, DiskId, HintSupport, ResourceGraph, SnapshotRequest,
@@ -29,6 +31,7 @@ pub(super) struct Backup<'a> {
     pub(super) gauge: &'a Gauge,
     pub(super) feed: &'a Feed,
     pub(super) stop: Stop,
+    pub(super) leased: Option<&'a Leased>,
 }
 
 /// What a run made.
@@ -81,6 +84,12 @@ impl Backup<'_> {
                 Ok(point) => return Ok(self.made(point, taken)),
                 Err(error) => error,
             };
+            // A session that was fenced off can be opened anew, a lease cannot.
+            if error.kind() == Kind::Fenced
+                && let Some(leased) = self.leased
+            {
+                leased.renew(&*self.raksha.jobs).await?;
+            }
             if tries == TRIES || !read_again(&error) {
                 return Err(error);
             }
@@ -230,6 +239,10 @@ impl Backup<'_> {
                 (session.insert(writer), base)
             }
         };
+        // Whoever takes the run over fences off the sessions that it has, after having taken the lease: one that was opened later is found out here.
+        if let Some(leased) = self.leased {
+            leased.renew(&*self.raksha.jobs).await?;
+        }
         let disks = self
             .read_disks(writer, &taken.set, base, &taken.lies)
             .await?;
@@ -245,7 +258,7 @@ impl Backup<'_> {
 
     /// A session that pins the base, or one without a base if that was forgotten in this moment.
     async fn open_session<'b>(&self, base: Option<&'b Base>) -> Result<(Writer, Option<&'b Base>)> {
-        let who = format!("run {}", self.run);
+        let who = session_of(self.run);
         let repository = &self.raksha.repository;
         if let Some(base) = base {
             match repository.write(&[base.id], &who).await {

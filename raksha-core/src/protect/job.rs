@@ -5,10 +5,16 @@ use super::temporaries::{Left, Record};
 use crate::cloud::{Consistency, Selection};
 use crate::error::{Error, Kind, Result};
 use crate::id::{JobId, RunId};
+use crate::objective::Objective;
+use crate::retention::Retention;
+use crate::schedule::{Schedule, Trigger};
 use crate::store::{BackupJob, BackupRun, IfNotReached};
 
 /// The longest name of a job, in bytes.
 const LONGEST_NAME: usize = 255;
+
+/// The most runs of one job at once.
+const MOST_PARALLEL: u32 = 64;
 
 /// A job to be made.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,17 +27,104 @@ pub struct NewJob {
     pub consistency: Consistency,
     /// What to do with a run that reached less.
     pub if_not_reached: IfNotReached,
+    /// When it runs by itself; none if only when somebody asks for it.
+    pub schedule: Option<Schedule>,
+    /// Which of its points are kept.
+    pub retention: Retention,
+    /// How old its newest verified point may become.
+    pub objective: Option<Objective>,
+    /// How many of its due runs may be under way at once; 1 unless said otherwise.
+    pub max_parallel: u32,
 }
 
 impl NewJob {
-    /// A job that takes what consistency it gets.
+    /// A job that takes what consistency it gets, runs when somebody asks for it, and whose points are all kept.
     pub fn new(name: impl Into<String>, servers: Selection) -> Self {
         Self {
             name: name.into(),
             servers,
             consistency: Consistency::default(),
             if_not_reached: IfNotReached::default(),
+            schedule: None,
+            retention: Retention::everything(),
+            objective: None,
+            max_parallel: 1,
         }
+    }
+
+    /// Runs by itself.
+    #[must_use]
+    pub fn with_schedule(mut self, schedule: Schedule) -> Self {
+        self.schedule = Some(schedule);
+        self
+    }
+
+    /// Keeps not all of its points.
+    #[must_use]
+    pub fn with_retention(mut self, retention: Retention) -> Self {
+        self.retention = retention;
+        self
+    }
+
+    /// Watches how old its newest verified point becomes.
+    #[must_use]
+    pub fn with_objective(mut self, objective: Objective) -> Self {
+        self.objective = Some(objective);
+        self
+    }
+
+    /// Lets so many of its due runs be under way at once.
+    #[must_use]
+    pub fn with_max_parallel(mut self, runs: u32) -> Self {
+        self.max_parallel = runs;
+        self
+    }
+
+    /// Refuses what cannot be meant, without asking the cloud.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`], naming the field and what it may be.
+    pub fn check(&self) -> Result<()> {
+        let refuse = |field: &'static str, message: &str| {
+            let error = Error::new(Kind::Invalid, "create job", message);
+            Err(error.with("job", &self.name).with("field", field))
+        };
+        let named = !self.name.trim().is_empty() && self.name.len() <= LONGEST_NAME;
+        if !named || self.name.chars().any(char::is_control) {
+            return refuse(
+                "name",
+                "give it a name of 1 to 255 bytes without control characters",
+            );
+        }
+        if self.servers.0.is_empty() {
+            return refuse("servers", "it protects nothing: name at least one server");
+        }
+        if !(1..=MOST_PARALLEL).contains(&self.max_parallel) {
+            return refuse("max_parallel", "give from 1 to 64 runs at once");
+        }
+        if let Some(schedule) = &self.schedule {
+            schedule.check()?;
+        }
+        self.retention.check()?;
+        if let Some(objective) = &self.objective {
+            objective.check()?;
+            self.check_reachable(objective)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses an objective that the schedule cannot reach even if every run succeeds at once.
+    fn check_reachable(&self, objective: &Objective) -> Result<()> {
+        let Some(Trigger::Interval { every, .. }) = self.schedule.as_ref().map(|s| &s.trigger)
+        else {
+            return Ok(());
+        };
+        if *every <= objective.rpo {
+            return Ok(());
+        }
+        let message = "its runs are further apart than the objective allows: choose a shorter interval, or a longer objective";
+        let error = Error::new(Kind::Invalid, "create job", message);
+        Err(error.with("job", &self.name).with("field", "objective"))
     }
 
     /// Demands `consistency` and says what to do with a run that reached less.
@@ -47,19 +140,10 @@ impl Raksha {
     /// Makes a job, once the cloud has confirmed that its servers exist.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] if the name is impossible, the job selects no server or a name selects several;
+    /// [`Kind::Invalid`] if [something cannot be meant](NewJob::check), the job selects no server or a name selects several;
     /// [`Kind::NotFound`] if a server does not exist; [`Kind::AlreadyExists`] if the project has a job of that name.
     pub async fn create_job(&self, new: NewJob) -> Result<JobId> {
-        let refuse = |message: &str| {
-            Err(Error::new(Kind::Invalid, "create job", message).with("job", &new.name))
-        };
-        let named = !new.name.trim().is_empty() && new.name.len() <= LONGEST_NAME;
-        if !named || new.name.chars().any(char::is_control) {
-            return refuse("give it a name of 1 to 255 bytes without control characters");
-        }
-        if new.servers.0.is_empty() {
-            return refuse("it protects nothing: name at least one server");
-        }
+        new.check()?;
         let known = self.jobs.jobs(&self.project).await?;
         if known.iter().any(|job| job.name == new.name) {
             return Err(Error::new(
@@ -71,7 +155,10 @@ impl Raksha {
         }
         let found = self.cloud.discovery.discover(&new.servers).await?;
         if found.servers.is_empty() {
-            return refuse("it protects nothing: no server is selected at present");
+            let message = "it protects nothing: no server is selected at present";
+            return Err(Error::new(Kind::Invalid, "create job", message)
+                .with("job", &new.name)
+                .with("field", "servers"));
         }
         let job = BackupJob {
             id: JobId::random(self.env())?,
@@ -80,7 +167,13 @@ impl Raksha {
             servers: new.servers,
             consistency: new.consistency,
             if_not_reached: new.if_not_reached,
-            created: self.env().now(),
+            // By the clock that due times are counted by.
+            created: self.jobs.now().await?,
+            schedule: new.schedule,
+            retention: new.retention,
+            objective: new.objective,
+            max_parallel: new.max_parallel,
+            placement: self.placement.clone(),
         };
         self.jobs.create_job(&job).await?;
         Ok(job.id)

@@ -67,6 +67,7 @@ mod restore;
 mod run;
 mod scope;
 mod session;
+mod take_over;
 mod temporaries;
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::id::{PointId, ProjectId};
 use crate::point::{ListedPoint, RecoveryPoint};
 use crate::repository::Repository;
-use crate::store::JobStore;
+use crate::store::{JobStore, Placement};
 
 /// A cloud: the traits by which it offers itself, made for one principal.
 #[derive(Debug, Clone)]
@@ -46,6 +46,7 @@ pub struct Raksha {
     pub(super) jobs: Arc<dyn JobStore>,
     pub(super) project: ProjectId,
     pub(super) principal: Option<String>,
+    pub(super) placement: Placement,
     pub(super) disks_at_once: usize,
     /// The runs and restores that live in this process.
     pub(super) alive: Alive,
@@ -65,6 +66,7 @@ impl Raksha {
             jobs,
             project,
             principal: None,
+            placement: Placement::default(),
             disks_at_once: 4,
             alive: Alive::default(),
         }
@@ -74,6 +76,13 @@ impl Raksha {
     #[must_use]
     pub fn with_principal(mut self, principal: impl Into<String>) -> Self {
         self.principal = Some(principal.into());
+        self
+    }
+
+    /// Names the cloud and the target in new jobs, so that workers can limit what is under way in each.
+    #[must_use]
+    pub fn with_placement(mut self, placement: Placement) -> Self {
+        self.placement = placement;
         self
     }
 

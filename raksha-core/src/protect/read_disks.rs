@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::StreamExt;
-use futures_util::stream;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, stream};
 
 use super::backup::{Backup, Base};
 use super::cancel::{Cancel, Stop};
@@ -25,14 +25,20 @@ impl Backup<'_> {
     ) -> Result<Vec<PointDisk>> {
         let failed = Cancel::new();
         let stop = self.stop.or(&failed);
-        let each = set.disks.iter().map(|disk| async {
-            let lies = lies.get(&disk.disk).copied().unwrap_or(0);
-            let read = self.read_disk(writer, set, disk, base, lies, &stop).await;
-            if read.is_err() {
-                failed.cancel();
-            }
-            read
-        });
+        let mut each: Vec<BoxFuture<'_, Result<PointDisk>>> = Vec::new();
+        // Boxed, so that the compiler sees that a run can be sent to another thread.
+        for disk in &set.disks {
+            let (failed, stop) = (&failed, &stop);
+            let read = async move {
+                let lies = lies.get(&disk.disk).copied().unwrap_or(0);
+                let read = self.read_disk(writer, set, disk, base, lies, stop).await;
+                if read.is_err() {
+                    failed.cancel();
+                }
+                read
+            };
+            each.push(read.boxed());
+        }
         let disks = stream::iter(each).buffered(self.raksha.disks_at_once);
         all_or_first_error(disks.collect().await)
     }

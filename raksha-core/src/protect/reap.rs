@@ -103,9 +103,7 @@ impl Raksha {
         for run in &mut found {
             let outcome = match committed.get(&run.id) {
                 Some(point) => RunOutcome::Succeeded { point: *point },
-                None => RunOutcome::Failed {
-                    error: "interrupted".to_owned(),
-                },
+                None => RunOutcome::interrupted(),
             };
             run.state = RunState::Ended { at: now, outcome };
             self.jobs.update_run(run).await?;

@@ -16,7 +16,10 @@ use super::temporaries::{Left, Record};
 use crate::cloud::ConsistencyLedger;
 use crate::error::{Error, Kind, Result};
 use crate::id::{JobId, PointId, RunId};
-use crate::store::{BackupJob, BackupRun, DiskProgress, RunCounts, RunOutcome, RunState};
+use crate::store::{
+    BackupJob, BackupRun, DiskProgress, JobStore, Lease, RunCounts, RunOutcome, RunState,
+};
+use crate::time::Timestamp;
 
 /// How often a run or restore gives a sign of life.
 pub(super) const BEAT: Duration = Duration::from_secs(5);
@@ -32,7 +35,26 @@ pub struct RunHandle {
     run: BackupRun,
     cancel: Cancel,
     feed: Feed,
+    leased: Option<Leased>,
     _alive: AliveGuard,
+}
+
+/// The lease by which a run that was due is under way.
+#[derive(Debug, Clone)]
+pub(super) struct Leased {
+    lease: Lease,
+    /// How long it lasts each time that it is renewed.
+    duration: Duration,
+}
+
+impl Leased {
+    /// Renews the lease.
+    ///
+    /// # Errors
+    /// [`Kind::Fenced`] if somebody has taken the run over.
+    pub(super) async fn renew(&self, jobs: &dyn JobStore) -> Result<()> {
+        jobs.renew(&self.lease, self.duration).await.map(drop)
+    }
 }
 
 /// A run that succeeded.
@@ -60,27 +82,60 @@ impl Raksha {
     /// [`Kind::NotFound`] if the project has no such job.
     pub async fn run(&self, job: JobId) -> Result<RunHandle> {
         let job = self.job(job).await?;
+        let run = self.new_run(&job, RunId::random(self.env())?, None);
+        let alive = self.alive.enter(run.id);
+        self.jobs.create_run(&run).await?;
+        Ok(self.handle(job, run, None, alive))
+    }
+
+    /// Begins the run that `lease` is for, and renews the lease for `duration` as long as the run is under way. It is stopped when somebody else takes it
+    /// over, and whatever it does after that has no effect.
+    ///
+    /// # Errors
+    /// [`Kind::Fenced`] if somebody has taken the due run over, [`Kind::NotFound`] if the project has no such job.
+    pub async fn run_due(&self, lease: &Lease, duration: Duration) -> Result<RunHandle> {
+        let job = self.job(lease.job).await?;
+        let run = self.new_run(&job, lease.run_id(), Some(lease.due));
+        let alive = self.alive.enter(run.id);
+        self.jobs.start_run(lease, &run).await?;
+        let leased = Leased {
+            lease: lease.clone(),
+            duration,
+        };
+        Ok(self.handle(job, run, Some(leased), alive))
+    }
+
+    fn new_run(&self, job: &BackupJob, id: RunId, due: Option<Timestamp>) -> BackupRun {
         let now = self.env().now();
-        let run = BackupRun {
-            id: RunId::random(self.env())?,
+        BackupRun {
+            id,
             job: job.id,
             project: self.project.clone(),
+            due,
             started: now,
             seen: now,
             state: RunState::Running,
             counts: RunCounts::default(),
             disks: Vec::new(),
-        };
-        let alive = self.alive.enter(run.id);
-        self.jobs.create_run(&run).await?;
-        Ok(RunHandle {
+        }
+    }
+
+    fn handle(
+        &self,
+        job: BackupJob,
+        run: BackupRun,
+        leased: Option<Leased>,
+        alive: AliveGuard,
+    ) -> RunHandle {
+        RunHandle {
             raksha: self.clone(),
             job,
             run,
             cancel: Cancel::new(),
             feed: Feed::new(),
+            leased,
             _alive: alive,
-        })
+        }
     }
 }
 
@@ -127,6 +182,7 @@ impl RunHandle {
             gauge,
             feed: &self.feed,
             stop: Stop::on(&self.cancel).or(lost),
+            leased: self.leased.as_ref(),
         };
         let made = backup.make(&mut session).await;
         self.feed.phase(Phase::Releasing);
@@ -137,7 +193,7 @@ impl RunHandle {
             });
         }
         self.clean_up(&record, made.as_ref().ok()).await;
-        let recorded = self.record_end(gauge, &made).await;
+        let recorded = self.record_end(gauge, &made, lost).await;
         match (made, recorded) {
             (Ok(made), _) => Ok(RunReport {
                 run: self.run.id,
@@ -195,14 +251,8 @@ impl RunHandle {
         Ok(left)
     }
 
-    async fn record_end(&self, gauge: &Gauge, made: &Result<Made>) -> Recorded {
-        let outcome = match made {
-            Ok(made) => RunOutcome::Succeeded { point: made.point },
-            Err(error) if error.kind() == Kind::Cancelled => RunOutcome::Cancelled,
-            Err(error) => RunOutcome::Failed {
-                error: error.to_string(),
-            },
-        };
+    async fn record_end(&self, gauge: &Gauge, made: &Result<Made>, lost: &Cancel) -> Recorded {
+        let outcome = self.outcome(made, lost);
         let at = self.raksha.env().now();
         let record = self.as_of_now(gauge, RunState::Ended { at, outcome });
         let Err(error) = self.raksha.jobs.update_run(&record).await else {
@@ -214,6 +264,23 @@ impl RunHandle {
         match error.kind() {
             Kind::Conflict | Kind::NotFound => Recorded::EndedAlready,
             _ => Recorded::Done,
+        }
+    }
+
+    /// How it ended, as it is recorded.
+    fn outcome(&self, made: &Result<Made>, lost: &Cancel) -> RunOutcome {
+        let error = match made {
+            Ok(made) => return RunOutcome::Succeeded { point: made.point },
+            Err(error) => error,
+        };
+        // Nobody asked to stop: others go on.
+        let fenced = error.kind() == Kind::Fenced && self.leased.is_some();
+        match error.kind() {
+            _ if lost.is_cancelled() || fenced => RunOutcome::interrupted(),
+            Kind::Cancelled => RunOutcome::Cancelled,
+            _ => RunOutcome::Failed {
+                error: error.to_string(),
+            },
         }
     }
 
@@ -232,6 +299,13 @@ impl RunHandle {
     async fn beat(&self, gauge: &Gauge, lost: &Cancel) -> Infallible {
         loop {
             tokio::time::sleep(BEAT).await;
+            if let Some(leased) = &self.leased {
+                match leased.renew(&*self.raksha.jobs).await {
+                    Err(error) if error.kind() == Kind::Fenced => lost.cancel(),
+                    Err(error) => tracing::debug!(%error, "the lease was not renewed"),
+                    Ok(()) => {}
+                }
+            }
             let record = self.as_of_now(gauge, RunState::Running);
             if let Err(error) = self.raksha.jobs.update_run(&record).await {
                 match error.kind() {

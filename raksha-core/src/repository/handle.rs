@@ -116,7 +116,11 @@ impl Repository {
         let live = state.points.iter().filter(|(_, p)| !p.forgotten);
         let listed = live.map(|(id, point)| {
             let summary = self.shared.open_summary(&point.summary)?;
-            Ok(ListedPoint { id: *id, summary })
+            Ok(ListedPoint {
+                id: *id,
+                summary,
+                held: point.held,
+            })
         });
         let mut points: Vec<ListedPoint> = listed.collect::<Result<_>>()?;
         points.sort_by_key(|p| (p.summary.taken, p.id));

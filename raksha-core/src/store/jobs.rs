@@ -5,10 +5,13 @@ use std::fmt;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::RestoreRun;
+use super::{Placement, RestoreRun, RunQueue};
 use crate::cloud::{Consistency, DiskId, Selection, Temporary};
 use crate::error::Result;
 use crate::id::{JobId, PointId, ProjectId, RestoreId, RunId};
+use crate::objective::Objective;
+use crate::retention::Retention;
+use crate::schedule::Schedule;
 use crate::time::Timestamp;
 
 /// What to protect, and how. Belongs to a project.
@@ -28,6 +31,25 @@ pub struct BackupJob {
     pub if_not_reached: IfNotReached,
     /// When it was made.
     pub created: Timestamp,
+    /// When it runs by itself; none if only when somebody asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
+    /// Which of its points are kept.
+    #[serde(default)]
+    pub retention: Retention,
+    /// How old its newest verified point may become.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objective: Option<Objective>,
+    /// How many of its due runs may be under way at once.
+    #[serde(default = "one")]
+    pub max_parallel: u32,
+    /// Where its runs count for limits.
+    #[serde(default)]
+    pub placement: Placement,
+}
+
+fn one() -> u32 {
+    1
 }
 
 /// What to do when the consistency demanded is not reached.
@@ -50,6 +72,9 @@ pub struct BackupRun {
     pub job: JobId,
     /// The job's owner.
     pub project: ProjectId,
+    /// When it was due; none if somebody asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<Timestamp>,
     /// When it began.
     pub started: Timestamp,
     /// When it last gave a sign of life: policy about silent runs looks at it, safety never does.
@@ -96,6 +121,23 @@ pub enum RunOutcome {
     Cancelled,
 }
 
+/// What a run's error says if it died.
+const INTERRUPTED: &str = "interrupted";
+
+impl RunOutcome {
+    /// That of a run that died, or was taken for dead.
+    pub fn interrupted() -> Self {
+        Self::Failed {
+            error: INTERRUPTED.to_owned(),
+        }
+    }
+
+    /// Whether it is that of a run that died, or was taken for dead: it can be made up for by another.
+    pub fn is_interrupted(&self) -> bool {
+        *self == Self::interrupted()
+    }
+}
+
 /// Bytes of a run or of one of its disks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunCounts {
@@ -138,8 +180,9 @@ pub struct DiskProgress {
 /// # Contract
 /// - What a call stored is durable when it returns, and visible to every process that shares the store.
 /// - A project sees only what is its own: an id of another project is [`Kind::NotFound`](crate::Kind::NotFound), as if it did not exist.
+/// - A job that is [tracked](BackupJob::is_tracked) is [overdue](RunQueue::overdue) from its creation on, and planned up to then.
 #[async_trait]
-pub trait JobStore: Send + Sync + fmt::Debug {
+pub trait JobStore: RunQueue + Send + Sync + fmt::Debug {
     /// Stores a new job. [`Kind::AlreadyExists`](crate::Kind::AlreadyExists) if the project has one of that name or the id is taken.
     async fn create_job(&self, job: &BackupJob) -> Result<()>;
 

@@ -1,4 +1,4 @@
-//! What a target holds, as traits: chunks, the order of commits, and (beside them) jobs.
+//! What a target holds, as traits: chunks, the order of commits, and (beside them) jobs, with the queue of runs that are due.
 //!
 //! The [repository](crate::repository) implements [`ChunkStore`] over any `object_store::ObjectStore`, and
 //! [`ObjectCatalog`] is a [`ManifestCatalog`] over any that creates objects atomically. Where the log lies elsewhere,
@@ -9,6 +9,7 @@ mod chunks;
 mod jobs;
 mod mirrored_catalog;
 mod object_catalog;
+mod queue;
 mod restores;
 
 pub use catalog::{Appended, ManifestCatalog};
@@ -19,4 +20,8 @@ pub use jobs::{
 pub(crate) use mirrored_catalog::Mirror;
 pub use mirrored_catalog::MirroredCatalog;
 pub use object_catalog::ObjectCatalog;
+pub use queue::{
+    DueEnd, DueRun, DueState, Lease, Limits, Placement, Protection, RunQueue, Tracking,
+    VerifiedPoint,
+};
 pub use restores::{RestoreOutcome, RestoreRun, RestoreState};

@@ -1,14 +1,19 @@
 //! What every job store must do, as a suite to run against an implementation.
 #![allow(clippy::unwrap_used, clippy::panic)] // a suite reports by panicking
 
+use std::time::Duration;
+
 use crate::cloud::{
     Consistency, Created, ResourceKey, ResourceKind, Selection, ServerSelector, Temporary,
 };
 use crate::error::{Kind, Result};
 use crate::id::{JobId, PointId, ProjectId, RestoreId, RunId};
+use crate::objective::Objective;
+use crate::retention::Retention;
+use crate::schedule::{Schedule, Zone};
 use crate::store::{
-    BackupJob, BackupRun, IfNotReached, JobStore, RestoreOutcome, RestoreRun, RestoreState,
-    RunCounts, RunOutcome, RunState,
+    BackupJob, BackupRun, IfNotReached, JobStore, Placement, RestoreOutcome, RestoreRun,
+    RestoreState, RunCounts, RunOutcome, RunState,
 };
 use crate::time::Timestamp;
 
@@ -24,12 +29,12 @@ pub async fn check_job_store(store: &dyn JobStore) {
     temporaries(store).await;
 }
 
-fn project(name: &str) -> ProjectId {
+pub(super) fn project(name: &str) -> ProjectId {
     ProjectId::new(name)
 }
 
 /// A job of project `owner` with an id made of `n`.
-fn job(owner: &str, n: u8, name: &str) -> BackupJob {
+pub(super) fn job(owner: &str, n: u8, name: &str) -> BackupJob {
     BackupJob {
         id: JobId::from_bytes([n; 16]),
         project: project(owner),
@@ -38,14 +43,23 @@ fn job(owner: &str, n: u8, name: &str) -> BackupJob {
         consistency: Consistency::FileSystem,
         if_not_reached: IfNotReached::Refuse,
         created: Timestamp::from_millis(1_383_642_000_000),
+        schedule: Schedule::cron("30 2 * * *", Zone::utc()).ok(),
+        retention: Retention {
+            daily: 7,
+            ..Retention::default()
+        },
+        objective: Some(Objective::new(Duration::from_secs(86_400))),
+        max_parallel: 2,
+        placement: Placement::default(),
     }
 }
 
-fn run(of: &BackupJob, n: u8, started: u64) -> BackupRun {
+pub(super) fn run(of: &BackupJob, n: u8, started: u64) -> BackupRun {
     BackupRun {
         id: RunId::from_bytes([n; 16]),
         job: of.id,
         project: of.project.clone(),
+        due: Some(Timestamp::from_millis(started)),
         started: Timestamp::from_millis(started),
         seen: Timestamp::from_millis(started),
         state: RunState::Running,
@@ -54,7 +68,7 @@ fn run(of: &BackupJob, n: u8, started: u64) -> BackupRun {
     }
 }
 
-fn is<T: std::fmt::Debug>(result: Result<T>, kind: Kind, what: &str) {
+pub(super) fn is<T: std::fmt::Debug>(result: Result<T>, kind: Kind, what: &str) {
     match result {
         Err(error) if error.kind() == kind => {}
         other => panic!("{what}: expected {kind:?}, got {other:?}"),

@@ -5,43 +5,70 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
+use super::memory_queue::Tracked;
 use crate::cloud::Temporary;
+use crate::env::Env;
 use crate::error::{Error, Kind, Result};
 use crate::id::{JobId, ProjectId, RestoreId, RunId};
-use crate::store::{BackupJob, BackupRun, JobStore, RestoreRun, RestoreState, RunState};
+use crate::store::{BackupJob, BackupRun, DueRun, JobStore, RestoreRun, RestoreState, RunState};
+use crate::time::Timestamp;
 
-/// Keeps jobs, runs, restores and temporaries for as long as it lives.
+/// Keeps jobs, runs, restores, temporaries and due runs for as long as it lives.
 #[derive(Debug, Default)]
-pub struct MemoryJobs(Mutex<Held>);
+pub struct MemoryJobs {
+    held: Mutex<Held>,
+    pub(super) env: Env,
+}
 
 #[derive(Debug, Default)]
-struct Held {
-    jobs: BTreeMap<JobId, BackupJob>,
-    /// In the order of creation, as are the others.
+pub(super) struct Held {
+    pub(super) jobs: BTreeMap<JobId, BackupJob>,
+    pub(super) tracked: BTreeMap<JobId, Tracked>,
+    /// In the order of creation, as are the next two.
     runs: Vec<BackupRun>,
     restores: Vec<RestoreRun>,
     temporaries: Vec<(String, Temporary)>,
+    pub(super) due: BTreeMap<(JobId, Timestamp), DueRun>,
+    /// Whose turn it was last: the higher, the later.
+    pub(super) served: BTreeMap<ProjectId, u64>,
 }
 
 impl MemoryJobs {
-    /// An empty one.
+    /// An empty one, whose clock is the system's.
     pub fn new() -> Self {
         Self::default()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Held> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// An empty one, whose clock is that of `env`.
+    pub fn with_env(env: Env) -> Self {
+        Self {
+            env,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Held {
-    fn job(&self, project: &ProjectId, id: JobId) -> Result<&BackupJob> {
+    pub(super) fn job(&self, project: &ProjectId, id: JobId) -> Result<&BackupJob> {
         let job = self.jobs.get(&id).filter(|job| job.project == *project);
         job.ok_or_else(|| not_found("job", id))
     }
+
+    pub(super) fn create_run(&mut self, run: &BackupRun) -> Result<()> {
+        self.job(&run.project, run.job)?;
+        if self.runs.iter().any(|known| known.id == run.id) {
+            return Err(taken("run", run.id));
+        }
+        self.runs.push(run.clone());
+        Ok(())
+    }
 }
 
-fn not_found(what: &'static str, id: impl std::fmt::Display) -> Error {
+pub(super) fn not_found(what: &'static str, id: impl std::fmt::Display) -> Error {
     Error::new(Kind::NotFound, "look up", "the project has none of this id").with(what, id)
 }
 
@@ -56,7 +83,7 @@ fn ended(what: &'static str, id: impl std::fmt::Display) -> Error {
 }
 
 /// The newest first: by when they began and, within one instant, by when they were stored.
-fn newest_first<T>(mut all: Vec<T>, started: impl Fn(&T) -> crate::Timestamp) -> Vec<T> {
+fn newest_first<T>(mut all: Vec<T>, started: impl Fn(&T) -> Timestamp) -> Vec<T> {
     all.reverse();
     all.sort_by_key(|one| std::cmp::Reverse(started(one)));
     all
@@ -70,6 +97,7 @@ impl JobStore for MemoryJobs {
         if held.jobs.contains_key(&job.id) || held.jobs.values().any(same_name) {
             return Err(taken("job", &job.name));
         }
+        held.tracked.insert(job.id, Tracked::new(job));
         held.jobs.insert(job.id, job.clone());
         Ok(())
     }
@@ -99,17 +127,12 @@ impl JobStore for MemoryJobs {
             .with("job", id));
         }
         held.jobs.remove(&id);
+        held.tracked.remove(&id);
         Ok(())
     }
 
     async fn create_run(&self, run: &BackupRun) -> Result<()> {
-        let mut held = self.lock();
-        held.job(&run.project, run.job)?;
-        if held.runs.iter().any(|known| known.id == run.id) {
-            return Err(taken("run", run.id));
-        }
-        held.runs.push(run.clone());
-        Ok(())
+        self.lock().create_run(run)
     }
 
     async fn update_run(&self, run: &BackupRun) -> Result<()> {

@@ -1,4 +1,4 @@
-//! For tests of those who implement the traits: chunks and jobs in memory, conformance suites, mutations for parsers, and a clock and
+//! For tests of those who implement the traits: chunks, jobs and the queue of due runs in memory, conformance suites, mutations for parsers, and a clock and
 //! randomness that a seed repeats. (Targets that misbehave on demand are in the testkit of `raksha-targets`.)
 
 mod catalog;
@@ -8,7 +8,9 @@ mod fuzz;
 mod job_store;
 mod memory_chunks;
 mod memory_jobs;
+mod memory_queue;
 mod outside;
+mod run_queue;
 mod seeded;
 
 pub use catalog::check_catalog;
@@ -18,4 +20,5 @@ pub use job_store::check_job_store;
 pub use memory_chunks::MemoryChunks;
 pub use memory_jobs::MemoryJobs;
 pub use outside::{SeededEntropy, SetClock};
+pub use run_queue::check_run_queue;
 pub use seeded::Seeded;

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use raksha_core::cloud::Temporary;
+use raksha_core::env::Env;
 use raksha_core::id::{JobId, ProjectId, RestoreId, RunId};
 use raksha_core::store::{BackupJob, BackupRun, JobStore, RestoreRun, RestoreState, RunState};
 use raksha_core::{Error, Kind, Result, Timestamp};
@@ -16,13 +17,15 @@ use serde::de::DeserializeOwned;
 
 use super::address::Location;
 use super::database::Database;
+use super::queue;
 use super::schema::{Part, prepare};
 use super::statement::{Row, Statement, statement};
 
 /// Every record lies whole, as JSON, in `body`; the other columns are what queries look at. So a record that grows a field needs no new step.
-const TABLES: Part = Part {
+pub(super) const TABLES: Part = Part {
     name: "jobs",
-    steps: &["
+    steps: &[
+        "
 CREATE TABLE raksha_jobs (
     id TEXT NOT NULL PRIMARY KEY,
     project TEXT NOT NULL,
@@ -57,13 +60,17 @@ CREATE TABLE raksha_temporaries (
     body TEXT NOT NULL,
     UNIQUE (owner, marker)
 );
-"],
+",
+        queue::STEP,
+    ],
 };
 
 /// A [`JobStore`] in a SQL database. Cheap to clone; clones share connections.
 #[derive(Debug, Clone)]
 pub struct SqlJobs {
-    database: Database,
+    pub(super) database: Database,
+    /// Tells the time instead of the database.
+    pub(super) clock: Option<Env>,
 }
 
 impl SqlJobs {
@@ -96,7 +103,10 @@ impl SqlJobs {
     async fn at(location: Location) -> Result<Self> {
         let database = Database::open(location, true).await?;
         prepare(&database, &TABLES, true).await?;
-        Ok(Self { database })
+        Ok(Self {
+            database,
+            clock: None,
+        })
     }
 
     /// Closes all connections, and with the last one the files that SQLite keeps beside its own.
@@ -125,8 +135,12 @@ impl SqlJobs {
     }
 }
 
-fn decode<T: DeserializeOwned>(row: &Row) -> Result<T> {
-    serde_json::from_str(&row.text("body")?).map_err(|e| {
+pub(super) fn decode<T: DeserializeOwned>(row: &Row) -> Result<T> {
+    decode_column(row, "body")
+}
+
+pub(super) fn decode_column<T: DeserializeOwned>(row: &Row, column: &'static str) -> Result<T> {
+    serde_json::from_str(&row.text(column)?).map_err(|e| {
         Error::new(
             Kind::Corrupt,
             "read database",
@@ -136,7 +150,7 @@ fn decode<T: DeserializeOwned>(row: &Row) -> Result<T> {
     })
 }
 
-fn encode(record: &impl Serialize) -> Result<String> {
+pub(super) fn encode(record: &impl Serialize) -> Result<String> {
     serde_json::to_string(record).map_err(|e| {
         Error::new(
             Kind::Internal,
@@ -148,7 +162,7 @@ fn encode(record: &impl Serialize) -> Result<String> {
 }
 
 /// As databases have it: a signed number. Times beyond it do not occur.
-fn millis(time: Timestamp) -> i64 {
+pub(super) fn millis(time: Timestamp) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
@@ -165,12 +179,16 @@ fn ended(what: &'static str, id: impl std::fmt::Display) -> Error {
 #[async_trait]
 impl JobStore for SqlJobs {
     async fn create_job(&self, job: &BackupJob) -> Result<()> {
-        let insert = statement("create job", "INSERT INTO raksha_jobs (id, project, name, body) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+        let insert = statement(
+            "create job",
+            "INSERT INTO raksha_jobs (id, project, name, body, planned, look_at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
         )
         .bind(job.id.to_string())
         .bind(job.project.as_str())
         .bind(job.name.as_str())
-        .bind(encode(job)?);
+        .bind(encode(job)?)
+        .bind(millis(job.created))
+        .bind(if job.is_tracked() { millis(job.created) } else { queue::NEVER });
         match self.database.change(&insert).await? {
             0 => Err(taken("job", &job.name)),
             _ => Ok(()),

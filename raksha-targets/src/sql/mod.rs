@@ -10,6 +10,7 @@ mod error;
 mod jobs;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod queue;
 mod schema;
 #[cfg(feature = "sqlite")]
 mod sqlite;

@@ -1,9 +1,11 @@
 //! What a database of its own promises, beside the contracts that the suites in `tests/` check.
 
+use std::sync::Arc;
+
 use raksha_core::Kind;
 use raksha_core::id::ProjectId;
-use raksha_core::store::JobStore;
-use raksha_core::testkit::check_job_store;
+use raksha_core::store::{JobStore, RunQueue};
+use raksha_core::testkit::{check_job_store, check_run_queue};
 
 use super::database::each;
 use super::schema::{Part, prepare};
@@ -75,6 +77,53 @@ async fn jobs_keep_the_contract_also_when_the_file_is_opened_again() {
     assert!(path.is_file(), "the path was taken as it is");
     let again = SqlJobs::sqlite(&path).await.unwrap();
     assert_eq!(again.runs(&project, None).await.unwrap(), runs);
+}
+
+/// A job as the first version of the tables had it.
+const OLD_JOB: &str = r#"{"id":"07070707070707070707070707070707","project":"a","name":"old","servers":[{"name":"web"}],
+    "consistency":"crash","if_not_reached":"mark","created":"2026-01-01T00:00:00.000Z"}"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_of_the_first_version_are_still_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("old.db");
+    let database = Database::open(Location::file(&path), true).await.unwrap();
+    let first = Part {
+        name: jobs::TABLES.name,
+        steps: &jobs::TABLES.steps[..1],
+    };
+    prepare(&database, &first, true).await.unwrap();
+    let insert = "INSERT INTO raksha_jobs (id, project, name, body) VALUES ($1, 'a', 'old', $2)";
+    let insert = statement::statement("test", insert)
+        .bind("07".repeat(16))
+        .bind(OLD_JOB);
+    database.change(&insert).await.unwrap();
+    database.close().await;
+
+    let jobs = SqlJobs::sqlite(&path).await.unwrap();
+    let found = jobs.jobs(&ProjectId::new("a")).await.unwrap();
+    let [job] = found.as_slice() else {
+        panic!("{found:?}")
+    };
+    assert_eq!(
+        (job.schedule.as_ref(), job.objective, job.max_parallel),
+        (None, None, 1)
+    );
+    assert!(job.retention.keeps_everything());
+    assert!(
+        jobs.overdue(10).await.unwrap().is_empty(),
+        "nothing of it is scheduled"
+    );
+    let tracking = jobs.tracking(&job.project, job.id).await.unwrap();
+    assert_eq!((&tracking.job, tracking.look_at), (job, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_queue_of_due_runs_keeps_the_contract() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("jobs.db");
+    let open = async |env| Arc::new(SqlJobs::sqlite(&path).await.unwrap().with_env(env)) as _;
+    check_run_queue(open, 3, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -207,6 +256,26 @@ mod with_a_server {
         };
         upgrades(open).await;
         a_step_that_fails_is_undone(&open().await).await;
+        schema.remove().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_queue_of_due_runs_keeps_the_contract() {
+        let schema = PostgresSchema::new().await;
+        let address = format!("{}&connections=2", schema.address());
+        let open = async |env| Arc::new(SqlJobs::open(&address).await.unwrap().with_env(env)) as _;
+        check_run_queue(open, 6, 1).await;
+        schema.remove().await;
+    }
+
+    /// What the server's clock shows counts, and neither what a worker's does nor when its statement arrives.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_clock_is_the_servers() {
+        let schema = PostgresSchema::new().await;
+        let jobs = SqlJobs::open(schema.address()).await.unwrap();
+        let ours = raksha_core::env::Env::system().now();
+        let theirs = jobs.now().await.unwrap();
+        assert!(theirs.since(ours).as_secs() < 60 && ours.since(theirs).as_secs() < 60);
         schema.remove().await;
     }
 

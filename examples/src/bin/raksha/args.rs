@@ -9,6 +9,10 @@ use raksha_core::protect::Scope;
 use raksha_core::repository::StoredName;
 use raksha_core::store::IfNotReached;
 
+use crate::schedule::{
+    ObjectiveOptions, RetentionOptions, ScheduleOptions, ScheduleVerb, SimulateOptions,
+};
+
 /// Back up servers and disks, deduplicated and sealed, and bring them back as they were.
 #[derive(Debug, Parser)]
 #[command(name = "raksha", version, arg_required_else_help = true)]
@@ -86,6 +90,9 @@ pub enum Verb {
     /// Backup runs: what was done
     #[command(subcommand)]
     Run(RunVerb),
+    /// Runs that are due, and workers for them
+    #[command(subcommand)]
+    Schedule(ScheduleVerb),
     /// Bring servers back as they were
     Restore(RestoreOptions),
     /// List recovery points
@@ -191,7 +198,15 @@ pub enum JobVerb {
         /// Fail a run that reaches less, instead of marking its point
         #[arg(long)]
         refuse: bool,
+        #[command(flatten)]
+        schedule: Box<ScheduleOptions>,
+        #[command(flatten)]
+        retention: RetentionOptions,
+        #[command(flatten)]
+        objective: ObjectiveOptions,
     },
+    /// Show what a schedule and a retention policy would keep over a year, before any job has them
+    Simulate(Box<SimulateOptions>),
     /// List jobs
     List,
     /// Show a job and its runs
@@ -524,7 +539,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|e| e.to_string())
 }
 

@@ -3,7 +3,8 @@
 use raksha_core::Result;
 use raksha_core::cloud::{DiskSource, ResourceGraph, Server, ServerSelector};
 use raksha_core::protect::NewJob;
-use raksha_core::store::{BackupJob, IfNotReached};
+use raksha_core::schedule::Schedule;
+use raksha_core::store::{BackupJob, IfNotReached, Protection, RunQueue};
 use serde_json::json;
 
 use crate::args::{JobVerb, if_not_reached, selection};
@@ -12,6 +13,7 @@ use crate::interrupt;
 use crate::output::{short, size, table};
 use crate::progress::{Progress, Way};
 use crate::run::runs_table;
+use crate::schedule;
 
 pub async fn carry_out(context: &Context, verb: JobVerb) -> Result<()> {
     match verb {
@@ -20,14 +22,22 @@ pub async fn carry_out(context: &Context, verb: JobVerb) -> Result<()> {
             servers,
             consistency,
             refuse,
+            schedule,
+            retention,
+            objective,
         } => {
             let new = NewJob::new(name, selection(&servers))
                 .with_consistency(consistency.into(), if_not_reached(refuse));
+            let now = context.env.now();
+            let new = schedule::complete(new, now, &schedule, &retention, &objective)?;
+            // What cannot be meant is found out before anything is opened.
+            new.check()?;
             let id = context.raksha().await?.create_job(new).await?;
             context
                 .output
                 .show(&json!({ "job": id }), || id.to_string())
         }
+        JobVerb::Simulate(options) => schedule::simulate(context, *options).await,
         JobVerb::List => {
             let jobs = context
                 .jobs()
@@ -41,33 +51,52 @@ pub async fn carry_out(context: &Context, verb: JobVerb) -> Result<()> {
                         job.name.clone(),
                         servers(job),
                         job.consistency.to_string(),
+                        scheduled(job),
                         job.created.to_string(),
                     ]
                 });
-                table(["JOB", "NAME", "SERVERS", "CONSISTENCY", "CREATED"], rows)
+                let head = [
+                    "JOB",
+                    "NAME",
+                    "SERVERS",
+                    "CONSISTENCY",
+                    "SCHEDULE",
+                    "CREATED",
+                ];
+                table(head, rows)
             })
         }
         JobVerb::Show { job } => {
             let raksha = context.raksha().await?;
             let job = raksha.find_job(&job).await?;
             let runs = raksha.runs(Some(job.id)).await?;
+            let protection = context
+                .jobs()
+                .await?
+                .tracking(&job.project, job.id)
+                .await?
+                .protection;
             let less = match job.if_not_reached {
                 IfNotReached::Mark => "points that reach less are kept and say so",
                 IfNotReached::Refuse => "runs that reach less fail",
             };
-            context
-                .output
-                .show(&json!({ "job": job, "runs": runs }), || {
+            context.output.show(
+                &json!({ "job": job, "runs": runs, "protection": protection }),
+                || {
                     let lines = [
                         format!("job          {}", job.id),
                         format!("name         {}", job.name),
                         format!("servers      {}", servers(&job)),
                         format!("consistency  {}, and {less}", job.consistency),
+                        format!("schedule     {}", scheduled(&job)),
+                        format!("keeps        {}", job.retention),
+                        format!("objective    {}", objective(&job, &protection)),
                         format!("created      {}", job.created),
                         runs_table(&runs),
                     ];
                     lines.join("\n")
-                })
+                },
+            )
         }
         JobVerb::Delete { job } => {
             let raksha = context.raksha().await?;
@@ -94,6 +123,22 @@ pub async fn carry_out(context: &Context, verb: JobVerb) -> Result<()> {
             let report = report?;
             context.output.show(&report, || report.run.to_string())
         }
+    }
+}
+
+fn scheduled(job: &BackupJob) -> String {
+    let schedule = job.schedule.as_ref();
+    schedule.map_or_else(|| "when asked to".to_owned(), Schedule::to_string)
+}
+
+fn objective(job: &BackupJob, protection: &Protection) -> String {
+    let newest = match protection.verified {
+        Some(verified) => format!("the newest verified point is of {}", verified.taken),
+        None => "no point was verified by a worker".to_owned(),
+    };
+    match job.objective {
+        Some(objective) => format!("{objective}: {}; {newest}", protection.objective),
+        None => format!("none; {newest}"),
     }
 }
 

@@ -21,6 +21,7 @@ mod progress;
 mod repository;
 mod restore;
 mod run;
+mod schedule;
 mod secret;
 mod target;
 
@@ -50,6 +51,7 @@ async fn carry_out(context: Context, verb: Verb) -> Result<()> {
         Verb::Discover { servers } => job::discover(&context, &servers).await,
         Verb::Job(verb) => job::carry_out(&context, verb).await,
         Verb::Run(verb) => run::carry_out(&context, verb).await,
+        Verb::Schedule(verb) => schedule::carry_out(&context, verb).await,
         Verb::Restore(options) => restore::carry_out(&context, options).await,
         Verb::Points => repository::points(&context).await,
         Verb::Point { point } => point::show(&context, &point).await,
