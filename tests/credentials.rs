@@ -9,7 +9,7 @@ use raksha_core::id::PointId;
 use raksha_core::repository::{
     CollectOptions, Repository, Secret, Target, VerifyOptions, verify_keyless,
 };
-use raksha_tests::{Random, Rights, back_up, failed, options, restore, small};
+use raksha_tests::{Place, Random, Rights, back_up, failed, options, restore, small};
 
 fn secret() -> Secret {
     Secret::passphrase("secret")
@@ -144,7 +144,11 @@ async fn without_a_key_one_verifies_and_opens_nothing() {
 /// The same on a real service, whose policy knows two users.
 #[cfg(feature = "lab")]
 mod lab {
+    use std::time::Duration;
+
+    use raksha_core::Timestamp;
     use raksha_core::cloud::SecretText;
+    use raksha_core::env::Env;
     use raksha_targets::{Credentials, OpenOptions};
     use raksha_tests::{Bucket, Program, Service, ready, text};
 
@@ -184,8 +188,8 @@ mod lab {
         creates_and_takes_nothing_away(&creates, &all, filled, random).await;
     }
 
-    /// On a bucket with object lock, with the program: the log must lie elsewhere, since such a bucket takes a second version of a name where it
-    /// should refuse it; then everything goes on, and what was deleted by mistake is there as an older version.
+    /// On a bucket with object lock, with the program: the log must lie elsewhere, since this gateway takes a second version of a name where it should
+    /// refuse it. Then incremental backups go on, and what their points need cannot be deleted by anybody.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_locked_bucket_needs_a_catalog_and_then_serves() {
         let mut random = Random::announced("credentials");
@@ -210,18 +214,35 @@ mod lab {
         let all = program(&owner).with("RAKSHA_CATALOG", &catalog);
         let creates = program(&writer).with("RAKSHA_CATALOG", &catalog);
         all.ok(&["init"]);
-        let disk = home.path().join("disk");
-        let out = home.path().join("out");
+        let (disk, out) = (home.path().join("disk"), home.path().join("out"));
         let mut content = random.bytes(3 << 20);
         let mut points = Vec::new();
+        let mut objects = 0;
         for night in 0..3 {
             content[night << 20..][..5000].copy_from_slice(&random.bytes(5000));
             std::fs::write(&disk, &content).unwrap();
             let backup = ["disk", "backup", &text(&disk), "--name", "disk"];
             points.push((creates.ok(&backup), content.clone()));
-            // Nobody deletes the versions that there are, not even the owner without further ado.
-            bucket.hold(3600);
+            // The owner keeps all that is needed, packs of earlier nights included; what is kept for long enough is left as it is.
+            let now = Env::system().now();
+            let kept = all.json(&["keep", "--for", "2h"]);
+            let count = |what: &str| kept[what].as_u64().unwrap();
+            assert_eq!(count("extended"), count("objects") - objects, "{kept}");
+            objects = count("objects");
+            let horizons = kept["horizons"].as_object().unwrap();
+            assert_eq!(horizons.len(), points.len(), "{kept}");
+            for until in horizons.values() {
+                let until: Timestamp = until.as_str().unwrap().parse().unwrap();
+                let safe = until.since(now);
+                assert!(safe > Duration::from_secs(3600) && safe < Duration::from_secs(7300));
+            }
         }
+        let longer = all.json(&["keep", "--for", "5h"]);
+        assert_eq!(longer["extended"], longer["objects"], "{longer}");
+
+        let (gone, left) = bucket.attack();
+        println!("{gone} versions are gone, {left} are left");
+        assert!(left >= objects);
         creates.ok(&["forget", &points[0].0]);
         let collected = creates.call(&["collect"]);
         assert_eq!(collected.code, Some(1), "{collected:?}");
@@ -232,4 +253,12 @@ mod lab {
             assert!(std::fs::read(&out).unwrap() == *content);
         }
     }
+}
+
+/// What cannot keep objects says so.
+#[test]
+fn a_directory_keeps_nothing_from_being_deleted() {
+    let place = Place::new();
+    let refused = place.raksha.fails(&["keep", "--for", "1h"]);
+    assert!(refused.contains("object lock"), "{refused}");
 }

@@ -2,15 +2,16 @@
 """Makes and drops buckets of the RADOS Gateway in which not everybody may do everything.
 
 usage: s3-bucket.py make BUCKET [--lock]     (needs boto3 and the file RGW_READY of the lab)
-       s3-bucket.py hold BUCKET SECONDS      every version gets a retention of so long (governance mode)
+       s3-bucket.py attack BUCKET            the owner tries to delete every version; prints how many are gone and how many are left
        s3-bucket.py drop BUCKET              with all that is in it, locked or not
 
 The user raksha owns it and may do everything; the user raksha-full may list, read and create there, and not delete. What raksha-full makes belongs
 to raksha-full, so it is the policy that lets the owner read it.
 """
-import datetime, json, os, sys
+import json, os, sys
 import boto3
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 lab = os.environ.get("RAKSHA_LAB", "/var/lib/raksha-lab")
 ready = dict(line.strip().split("=", 1) for line in open(f"{lab}/RGW_READY"))
@@ -37,12 +38,18 @@ def make(bucket, lock):
         allow("raksha-full", ["s3:ListBucket", "s3:GetObject", "s3:PutObject"])]}))
 
 
-def hold(bucket, seconds):
-    until = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=seconds)
-    for version, marker in versions(bucket):
-        if not marker:
-            s3.put_object_retention(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"],
-                                    Retention={"Mode": "GOVERNANCE", "RetainUntilDate": until})
+def attack(bucket):
+    gone = left = 0
+    for version, marker in list(versions(bucket)):
+        if marker:
+            continue
+        try:
+            s3.delete_object(Bucket=bucket, Key=version["Key"], VersionId=version["VersionId"])
+            gone += 1
+        except ClientError as e:
+            assert e.response["Error"]["Code"] == "AccessDenied", e
+            left += 1
+    print(gone, left)
 
 
 def drop(bucket):
@@ -55,8 +62,8 @@ def drop(bucket):
 match sys.argv[1:]:
     case ["make", bucket, *lock]:
         make(bucket, lock == ["--lock"])
-    case ["hold", bucket, seconds]:
-        hold(bucket, int(seconds))
+    case ["attack", bucket]:
+        attack(bucket)
     case ["drop", bucket]:
         drop(bucket)
     case _:

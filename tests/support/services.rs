@@ -230,12 +230,14 @@ impl Bucket {
         other.replacen(BOX, &self.0, 1)
     }
 
-    /// All versions that there are are locked for so many seconds from now on.
-    pub fn hold(&self, seconds: u64) {
-        self.script(&["hold", &self.0, &seconds.to_string()]);
+    /// The owner tries to delete everything, in every version. How many are gone, and how many are left.
+    pub fn attack(&self) -> (u64, u64) {
+        let said = self.script(&["attack", &self.0]);
+        let (gone, left) = said.trim().split_once(' ').unwrap();
+        (gone.parse().unwrap(), left.parse().unwrap())
     }
 
-    fn script(&self, arguments: &[&str]) {
+    fn script(&self, arguments: &[&str]) -> String {
         let lab = std::env::var_os("RAKSHA_LAB");
         let lab = lab.map_or_else(|| PathBuf::from("/var/lib/raksha-lab"), PathBuf::from);
         let python = lab.join("s3-venv/bin/python");
@@ -245,7 +247,9 @@ impl Bucket {
             .args(arguments)
             .output();
         let said = match done {
-            Ok(done) if done.status.success() => return,
+            Ok(done) if done.status.success() => {
+                return String::from_utf8_lossy(&done.stdout).into_owned();
+            }
             Ok(done) => String::from_utf8_lossy(&done.stderr).into_owned(),
             Err(e) => {
                 let python = python.display();
@@ -256,6 +260,7 @@ impl Bucket {
             false => panic!("{arguments:?}: {said}"),
             true => eprintln!("{arguments:?}: {said}"),
         }
+        String::new()
     }
 }
 

@@ -263,9 +263,9 @@ fn packs_and_indexes() {
     let mut writer = records.writer(&env).unwrap();
     let mut builder = PackBuilder::new(Role::Data, 1 << 16, &Buffers::new(1 << 16));
     let mut random = Seeded::quiet(1);
-    for n in 0..20 {
+    for n in 0u8..20 {
         let plain = match n % 2 {
-            0 => vec![n as u8; 3000],
+            0 => vec![n; 3000],
             _ => random.bytes(100),
         };
         let id = records.namer().name(&plain);
