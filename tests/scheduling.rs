@@ -66,6 +66,7 @@ impl Site {
 
     fn target(&self) -> Target {
         let slow = ThrottleConfig {
+            // So that a run takes some minutes, and trouble meets it at any stage.
             wait_put_per_call: Duration::from_secs(40),
             wait_get_per_call: Duration::from_secs(3),
             ..ThrottleConfig::default()
@@ -228,7 +229,12 @@ async fn thirty_days() {
     let (mut killed, mut stopped) = (0, 0);
     let end = tokio::time::Instant::now() + HOUR * 24 * u32::try_from(DAYS).unwrap();
     while tokio::time::Instant::now() < end {
-        tokio::time::sleep(Duration::from_millis(random.below(4 * 3_600_000) + 1)).await;
+        // Mostly while something is under way.
+        let after = match random.below(4) {
+            0 => Duration::from_secs(random.below(4 * 3600)),
+            _ => until_due(&site, &jobs).await + Duration::from_secs(random.below(600)),
+        };
+        tokio::time::sleep(after + Duration::from_millis(7)).await;
         for (cloud, volume) in disks.values() {
             let bytes = random.bytes(20_000);
             cloud
@@ -243,7 +249,7 @@ async fn thirty_days() {
             }
         }
         let which = usize::try_from(random.below(3)).unwrap();
-        match (&mut workers[which], random.below(4)) {
+        match (&mut workers[which], random.below(5)) {
             (Some(living), 0) => {
                 killed += 1;
                 living.task.abort();
@@ -287,6 +293,26 @@ async fn thirty_days() {
     tell(told).await;
 }
 
+/// How long it is until a run of some job is due.
+async fn until_due(site: &Site, jobs: &[JobId]) -> Duration {
+    let now = site.env.now();
+    let mut next = Vec::new();
+    for id in jobs {
+        let schedule = job_of(site, id).await.schedule.unwrap();
+        next.extend(schedule.next_due(now));
+    }
+    next.into_iter().min().unwrap().since(now)
+}
+
+async fn job_of(site: &Site, id: &JobId) -> BackupJob {
+    for project in ["a", "b"] {
+        if let Ok(job) = site.jobs.job(&project.into(), *id).await {
+            return job;
+        }
+    }
+    panic!("no such job")
+}
+
 async fn make_jobs(site: &Site) -> Vec<JobId> {
     let web = || Selection(vec![ServerSelector::Name("web".to_owned())]);
     let berlin: Zone = "Europe/Berlin".parse().unwrap();
@@ -326,11 +352,8 @@ async fn make_jobs(site: &Site) -> Vec<JobId> {
 
 /// Looks whether each due time of a job was dealt with once.
 async fn check(site: &Site, id: &JobId) {
-    let project = match site.jobs.job(&"a".into(), *id).await {
-        Ok(job) => job.project,
-        Err(_) => "b".into(),
-    };
-    let job = site.jobs.job(&project, *id).await.unwrap();
+    let job = job_of(site, id).await;
+    let project = job.project.clone();
     let schedule = job.schedule.clone().unwrap();
     let tracking = site.jobs.tracking(&project, *id).await.unwrap();
     let mut queued = site

@@ -134,7 +134,10 @@ async fn a_reader_that_was_fenced_off_is_told_so() {
     let (id, _) = stored.points[1];
     let root = mine.point(id).await.unwrap().disks[0].root;
     let reader = mine.read(&[id], "test").await.unwrap();
-    other.fence(reader.session().unwrap(), "test").await.unwrap();
+    other
+        .fence(reader.session().unwrap(), "test")
+        .await
+        .unwrap();
     let all: Vec<_> = stored.points.iter().map(|(id, _)| *id).collect();
     other.forget(&all, "test").await.unwrap();
     let collected = other.collect(&CollectOptions::default()).await.unwrap();

@@ -9,7 +9,7 @@
 //! - No cloud's client. A cloud is what implements the traits of [`cloud`]; the one in this crate is a directory ([`local`]).
 //! - No storage service's client. A target is any `object_store::ObjectStore` that creates objects atomically, or any other one
 //!   with the commit log in another [`ManifestCatalog`](store::ManifestCatalog). The crate `raksha-targets` opens targets by their addresses.
-//! - No scheduler and no retention. The embedder decides when a job runs and which points are given up.
+//! - No daemon. Schedules, retention and the workers for them are here ([`work`]), but nothing starts by itself: the embedder runs them.
 //! - No file-level backup. The unit is a disk: its bytes come back exactly.
 //!
 //! # From a server to a server
@@ -74,6 +74,8 @@
 //! | module | what |
 //! | --- | --- |
 //! | [`protect`] | the verbs: jobs, runs, restores, and cleaning up after those that died |
+//! | [`work`] | workers that share what is due |
+//! | [`schedule`], [`retention`], [`objective`] | when jobs run, which points stay, how old the newest may become |
 //! | [`image`] | one disk as a tree of chunks: ingest, export, compare |
 //! | [`repository`] | what lies in a target: commit log, packs, indexes, keys; collect and verify |
 //! | [`cloud`] | what a cloud offers, as values and small traits |

@@ -312,9 +312,8 @@ fn a_year_is_simulated() {
     let simulation =
         Simulation::run(&retention, &schedule, at("2026-01-01T00:00:00Z"), year).unwrap();
     let last = simulation.samples.last().unwrap();
-    // 6 o'clock in summer and in winter: one each 6 hours, whatever clocks do.
     assert_eq!((simulation.runs, last.runs), (1460, 1460));
-    // 7 days, of which two are the ends of weeks: 2 more of those, and 11 months more, one of which is the end of such a week.
+    // What is kept step by step is what is kept of all at once.
     let mut all = Vec::new();
     for (n, taken) in
         (1u64..).zip(schedule.due_between(simulation.from, simulation.from.after(year)))

@@ -102,10 +102,10 @@ impl Cron {
     /// The first minute that is `from` or later.
     pub(super) fn next(&self, from: DateTime) -> Option<DateTime> {
         let date = from.date();
-        if self.on(date) {
-            if let Some(found) = self.in_day(date, from.hour(), from.minute()) {
-                return Some(found);
-            }
+        if self.on(date)
+            && let Some(found) = self.in_day(date, from.hour(), from.minute())
+        {
+            return Some(found);
         }
         let end = date.year().saturating_add(YEARS);
         let mut date = date;

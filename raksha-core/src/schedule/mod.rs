@@ -1,7 +1,7 @@
 //! When jobs run: schedules in time zones, backup windows, and what becomes of runs that were missed.
 //!
 //! Everything here is a pure function of a schedule and of times that the caller gives. Nothing waits and nothing looks at a clock; who does,
-//! is in the worker.
+//! is in [`work`](crate::work).
 //!
 //! A *due time* is an instant at which a [`Schedule`] says that a run is due. It may *begin* a little later, by the job's
 //! [jitter](Schedule::jitter), or when the [backup window](Window) opens.

@@ -169,10 +169,10 @@ impl Schedule {
                 .with("field", field)
                 .with("value", value))
         };
-        if let Trigger::Interval { every, .. } = trigger {
-            if *every < SHORTEST || *every > LONGEST_INTERVAL {
-                return refuse("interval", "give one from 1 minute to 366 days", *every);
-            }
+        if let Trigger::Interval { every, .. } = trigger
+            && !(SHORTEST..=LONGEST_INTERVAL).contains(every)
+        {
+            return refuse("interval", "give one from 1 minute to 366 days", *every);
         }
         if *jitter > LONGEST_JITTER {
             return refuse("jitter", "give at most 1 day", *jitter);

@@ -4,7 +4,7 @@ use raksha_core::Result;
 use raksha_core::cloud::{DiskSource, ResourceGraph, Server, ServerSelector};
 use raksha_core::protect::NewJob;
 use raksha_core::schedule::Schedule;
-use raksha_core::store::{BackupJob, IfNotReached, Protection, RunQueue};
+use raksha_core::store::{BackupJob, IfNotReached, Protection};
 use serde_json::json;
 
 use crate::args::{JobVerb, if_not_reached, selection};

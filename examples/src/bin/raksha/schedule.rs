@@ -8,7 +8,7 @@ use raksha_core::objective::Objective;
 use raksha_core::protect::{Cancel, NewJob};
 use raksha_core::retention::{Retention, Simulation};
 use raksha_core::schedule::{MissedRuns, Outside, Schedule, TimeOfDay, Window, Zone};
-use raksha_core::store::{DueEnd, DueRun, DueState, Limits, RunOutcome, RunQueue};
+use raksha_core::store::{DueEnd, DueRun, DueState, Limits, RunOutcome};
 use raksha_core::work::{Worker, WorkerOptions};
 use raksha_core::{Error, Kind, Result, Timestamp};
 
