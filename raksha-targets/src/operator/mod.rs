@@ -1,5 +1,7 @@
 //! Operators of OpenDAL's as targets.
 
+mod store;
+
 use std::sync::Arc;
 
 use object_store_opendal::OpendalStore;
@@ -10,6 +12,7 @@ use raksha_core::env::Env;
 use crate::layers::GuardOptions;
 use crate::open::{OpenedTarget, TargetCapabilities};
 use crate::validate::creates_atomically;
+use store::Operated;
 
 /// Rounds in which writers race before an operator is said to create atomically.
 const ROUNDS: u32 = 20;
@@ -45,7 +48,11 @@ pub async fn from_operator(
         largest_put: (can.write_total_max_size).map_or(u64::MAX, |size| size as u64),
         multipart: can.write_can_multi,
     };
-    let objects = Arc::new(OpendalStore::new(operator));
+    let objects = Arc::new(Operated {
+        copies: can.copy,
+        renames: can.rename,
+        inner: OpendalStore::new(operator),
+    });
     let open = |capabilities| {
         let (objects, description) = (Arc::clone(&objects), description.clone());
         OpenedTarget::new(objects, capabilities, description, guard.clone(), env)
