@@ -73,18 +73,13 @@ fn killed_backups_and_restores_leave_the_cloud_as_it_was() {
     let mut random = Random::announced("kills in a real cloud");
     let raksha = &story.place.raksha;
     let job = raksha.ok(&["job", "create", "killed", "--server", "case3a"]);
-    let (first, takes) = timed(|| story.run(&job));
-    let points = || raksha.json(&["points"]).as_array().unwrap().len();
-    let had = points();
-    let whole = || points() > had;
-    kill_and_clean_up(
-        &story,
-        (raksha, &story.cloud),
-        &["job", "run", &job],
-        takes,
-        &mut random,
-        whole,
-    );
+    let first = story.run(&job);
+    // The next ones find most of it stored.
+    let (_, takes) = timed(|| story.run(&job));
+    let at_home = (raksha, story.cloud.as_str());
+    // One that has succeeded is a run like any other.
+    let run = ["job", "run", &job];
+    kill_and_clean_up(&story, at_home, &run, takes, &mut random, || false);
     story.run(&job);
 
     let into = story
