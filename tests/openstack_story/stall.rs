@@ -19,15 +19,15 @@ impl Story {
         shown.trim().parse().unwrap()
     }
 
-    /// The longest round of writes between two instants of a guest.
+    /// The longest write between two instants of a guest.
     fn longest(&self, id: &str, from: f64, to: f64) -> f64 {
         let shown = self.lab.inside(id, "cat /tmp/stall.txt");
-        let rounds = shown.lines().filter_map(|line| {
+        let writes = shown.lines().filter_map(|line| {
             let (at, took) = line.split_once(' ')?;
             Some((at.parse::<f64>().ok()?, took.parse::<f64>().ok()?))
         });
         // A line tells of the second before it.
-        let between = rounds.filter(|(at, _)| (from..to + 2.0).contains(at));
+        let between = writes.filter(|(at, _)| (from..to + 2.0).contains(at));
         between.map(|(_, took)| took).fold(0.0, f64::max)
     }
 }
@@ -62,7 +62,7 @@ fn a_guest_hardly_notices_that_it_is_backed_up() {
     let began = story.uptime(&id);
     std::thread::sleep(std::time::Duration::from_secs(30));
     let idle = story.longest(&id, began, story.uptime(&id));
-    println!("with nothing done to it, its longest round of writes took {idle:.2} s");
+    println!("with nothing done to it, its longest write took {idle:.2} s");
 
     let mut longest = Vec::new();
     for level in ["crash", "file-system"] {
@@ -83,7 +83,7 @@ fn a_guest_hardly_notices_that_it_is_backed_up() {
             let to = story.uptime(&id);
             let took = story.longest(&id, from, to);
             println!(
-                "{level}: in {:.0} s its longest round of writes took {took:.2} s; {}",
+                "{level}: in {:.0} s its longest write took {took:.2} s; {}",
                 to - from,
                 report["ledger"]
             );

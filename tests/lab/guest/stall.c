@@ -2,7 +2,7 @@
  *
  *   stall SECONDS FILE...
  *
- * Prints each second a line "UPTIME TOOK", in seconds: when it is, and how long the longest round of writes took since the line before; at the end "end UPTIME ROUNDS".
+ * Prints each second a line "UPTIME TOOK", in seconds: when it is, and how long the longest write took since the line before; at the end "end UPTIME ROUNDS".
  * Built on the machine that runs the tests, and put into a guest by its agent.
  */
 #include <fcntl.h>
@@ -26,19 +26,19 @@ int main(int argc, char **argv) {
         if ((files[n] = open(argv[n + 2], O_CREAT | O_WRONLY, 0600)) < 0) return 1;
     double end = now() + atof(argv[1]), second = now(), longest = 0;
     long rounds = 0;
-    for (double began = now(), ended; began < end; began = ended) {
+    for (double began = now(), ended; began < end;) {
         memset(block, rounds, sizeof block);
-        for (int n = 0; n < count; n++) {
+        for (int n = 0; n < count; n++, began = ended) {
             if (pwrite(files[n], block, sizeof block, rounds % 256 * sizeof block) != sizeof block) return 1;
             if (fdatasync(files[n])) return 1;
+            ended = now();
+            if (ended - began > longest) longest = ended - began;
         }
         rounds++;
-        ended = now();
-        if (ended - began > longest) longest = ended - began;
-        if (ended - second >= 1) {
-            printf("%.3f %.3f\n", ended, longest);
+        if (began - second >= 1) {
+            printf("%.3f %.3f\n", began, longest);
             fflush(stdout);
-            second = ended;
+            second = began;
             longest = 0;
         }
     }
