@@ -66,42 +66,47 @@ impl Restorer {
         unless_gone(gone).map(drop)
     }
 
-    /// With it goes the image that it was made of, if that was kept for its sake and no other server was made of it.
+    /// With it goes the image that it was made of, if that was kept for its sake and no other server was made of it. The image goes first: if this breaks
+    /// off, the server still tells of it. Where the server's disk is a clone of it, the cloud lets it go only afterwards.
     async fn remove_server(&self, id: &str) -> Result<()> {
         let request = Request::get(format!("servers/{id}"));
         let found = self.client.send(Service::Compute, request).await;
-        let root = match unless_gone(found)? {
-            Some(found) => found.take("server")?,
-            None => return Ok(()),
+        let Some(found) = unless_gone(found)? else {
+            return Ok(());
         };
-        let root = root.pointer("/image/id").and_then(Value::as_str);
-        self.delete_server(id).await?;
-        match root {
-            Some(image) => self.remove_kept_root(image).await,
-            None => Ok(()),
+        let server = found.take("server")?;
+        let image = match server.pointer("/image/id").and_then(Value::as_str) {
+            Some(image) if self.is_kept_for(image, id).await? => image,
+            _ => return self.delete_server(id).await,
+        };
+        match self.remove_root(image).await {
+            Err(error) if matches!(error.kind(), Kind::Conflict | Kind::Denied) => {
+                self.delete_server(id).await?;
+                self.remove_root(image).await
+            }
+            Err(error) => Err(error),
+            Ok(()) => self.delete_server(id).await,
         }
     }
 
-    async fn remove_kept_root(&self, image: &str) -> Result<()> {
-        let found = self
-            .client
-            .send(Service::Image, Request::get(format!("images/{image}")));
-        let kept =
-            unless_gone(found.await)?.is_some_and(|found| found.body.get(RESTORED_ROOT).is_some());
-        if !kept {
-            return Ok(());
+    /// Whether an image was kept for the sake of this server, and of no other.
+    async fn is_kept_for(&self, image: &str, server: &str) -> Result<bool> {
+        let request = Request::get(format!("images/{image}"));
+        let found = unless_gone(self.client.send(Service::Image, request).await)?;
+        if found.is_none_or(|found| found.body.get(RESTORED_ROOT).is_none()) {
+            return Ok(false);
         }
-        let others = Request::get("servers").query("image", image);
-        let others = self.client.send(Service::Compute, others).await?;
-        let others = others.take("servers")?;
-        match others.as_array().is_some_and(Vec::is_empty) {
-            true => {
-                let request = Request::delete(format!("images/{image}"));
-                let request = request.operation("remove the image of a restored server");
-                unless_gone(self.client.send(Service::Image, request).await).map(drop)
-            }
-            false => Ok(()),
-        }
+        let request = Request::get("servers").query("image", image);
+        let made = self.client.send(Service::Compute, request).await?;
+        let made = made.take("servers")?;
+        let mut made = made.as_array().into_iter().flatten();
+        Ok(made.all(|one| one.get("id").and_then(Value::as_str) == Some(server)))
+    }
+
+    async fn remove_root(&self, image: &str) -> Result<()> {
+        let request = Request::delete(format!("images/{image}"));
+        let request = request.operation("remove the image of a restored server");
+        unless_gone(self.client.send(Service::Image, request).await).map(drop)
     }
 
     async fn delete_server(&self, id: &str) -> Result<()> {
