@@ -29,6 +29,8 @@ pub struct NewJob {
     pub if_not_reached: IfNotReached,
     /// When it runs by itself; none if only when somebody asks for it.
     pub schedule: Option<Schedule>,
+    /// The operator's policy that schedule, retention and objective are taken from, by its name: a note, which changes nothing.
+    pub policy: Option<String>,
     /// Which of its points are kept.
     pub retention: Retention,
     /// How old its newest verified point may become.
@@ -46,6 +48,7 @@ impl NewJob {
             consistency: Consistency::default(),
             if_not_reached: IfNotReached::default(),
             schedule: None,
+            policy: None,
             retention: Retention::everything(),
             objective: None,
             max_parallel: 1,
@@ -78,6 +81,21 @@ impl NewJob {
     pub fn with_max_parallel(mut self, runs: u32) -> Self {
         self.max_parallel = runs;
         self
+    }
+
+    /// What a job says already, to be changed.
+    pub fn of(job: &BackupJob) -> Self {
+        Self {
+            name: job.name.clone(),
+            servers: job.servers.clone(),
+            consistency: job.consistency,
+            if_not_reached: job.if_not_reached,
+            schedule: job.schedule.clone(),
+            policy: job.policy.clone(),
+            retention: job.retention.clone(),
+            objective: job.objective,
+            max_parallel: job.max_parallel,
+        }
     }
 
     /// Refuses what cannot be meant, without asking the cloud.
@@ -153,13 +171,7 @@ impl Raksha {
             )
             .with("job", &new.name));
         }
-        let found = self.cloud.discovery.discover(&new.servers).await?;
-        if found.servers.is_empty() {
-            let message = "it protects nothing: no server is selected at present";
-            return Err(Error::new(Kind::Invalid, "create job", message)
-                .with("job", &new.name)
-                .with("field", "servers"));
-        }
+        self.find_servers(&new).await?;
         let job = BackupJob {
             id: JobId::random(self.env())?,
             project: self.project.clone(),
@@ -170,6 +182,7 @@ impl Raksha {
             // By the clock that due times are counted by.
             created: self.jobs.now().await?,
             schedule: new.schedule,
+            policy: new.policy,
             retention: new.retention,
             objective: new.objective,
             max_parallel: new.max_parallel,
@@ -177,6 +190,49 @@ impl Raksha {
         };
         self.jobs.create_job(&job).await?;
         Ok(job.id)
+    }
+
+    /// Makes `new` of a job, once the cloud has confirmed that its servers exist. Its id stays, as do its runs and points, and what is queued of it; see
+    /// [`JobStore::update_job`](crate::store::JobStore::update_job).
+    ///
+    /// # Errors
+    /// As [`create_job`](Self::create_job); [`Kind::NotFound`] also if the project has no such job.
+    pub async fn update_job(&self, id: JobId, new: NewJob) -> Result<BackupJob> {
+        new.check()?;
+        let mut job = self.job(id).await?;
+        if job.servers != new.servers {
+            self.find_servers(&new).await?;
+        }
+        let NewJob {
+            name,
+            servers,
+            consistency,
+            if_not_reached,
+            schedule,
+            policy,
+            retention,
+            objective,
+            max_parallel,
+        } = new;
+        (job.name, job.servers) = (name, servers);
+        (job.consistency, job.if_not_reached) = (consistency, if_not_reached);
+        (job.schedule, job.retention) = (schedule, retention);
+        (job.objective, job.max_parallel) = (objective, max_parallel);
+        job.policy = policy;
+        self.jobs.update_job(&job).await?;
+        Ok(job)
+    }
+
+    /// Refuses a job that selects no server.
+    async fn find_servers(&self, new: &NewJob) -> Result<()> {
+        let found = self.cloud.discovery.discover(&new.servers).await?;
+        if found.servers.is_empty() {
+            let message = "it protects nothing: no server is selected at present";
+            return Err(Error::new(Kind::Invalid, "create job", message)
+                .with("job", &new.name)
+                .with("field", "servers"));
+        }
+        Ok(())
     }
 
     /// The project's jobs, in the order of their names.

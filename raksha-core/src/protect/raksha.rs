@@ -1,9 +1,8 @@
 //! What an embedder holds.
 
-use std::collections::BTreeSet;
-use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use super::alive::Alive;
 use crate::cloud::{ResourceDiscovery, ResourceRestorer, SnapshotProvider};
 use crate::env::Env;
 use crate::error::{Error, Kind, Result};
@@ -86,6 +85,14 @@ impl Raksha {
         self
     }
 
+    /// Shares what is known of the runs and restores that live in this process with others that were given `alive`: for services, which open a
+    /// project anew for each request.
+    #[must_use]
+    pub fn with_alive(mut self, alive: Alive) -> Self {
+        self.alive = alive;
+        self
+    }
+
     /// Reads or writes so many disks of a run at once; 4 unless said otherwise, and 1 at least. Memory does not depend on it: it is
     /// the repository's budget.
     #[must_use]
@@ -160,47 +167,4 @@ fn unknown_point(id: PointId) -> Error {
         "the project has none of this id",
     )
     .with("point", id)
-}
-
-/// The ids of runs and restores that live in this process.
-#[derive(Clone, Default)]
-pub(super) struct Alive(Arc<Mutex<BTreeSet<String>>>);
-
-impl Alive {
-    fn lock(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Counts `id` as alive until the guard is dropped.
-    pub(super) fn enter(&self, id: impl fmt::Display) -> AliveGuard {
-        let id = id.to_string();
-        self.lock().insert(id.clone());
-        AliveGuard {
-            alive: self.clone(),
-            id,
-        }
-    }
-
-    pub(super) fn contains(&self, id: impl fmt::Display) -> bool {
-        self.lock().contains(&id.to_string())
-    }
-}
-
-impl fmt::Debug for Alive {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.lock().iter()).finish()
-    }
-}
-
-/// Counts a run or restore as alive for as long as it exists.
-#[derive(Debug)]
-pub(super) struct AliveGuard {
-    alive: Alive,
-    id: String,
-}
-
-impl Drop for AliveGuard {
-    fn drop(&mut self) {
-        self.alive.lock().remove(&self.id);
-    }
 }

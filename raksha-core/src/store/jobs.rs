@@ -5,7 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::{Placement, RestoreRun, RunQueue};
+use super::{Phase, Placement, RestoreRun, RunQueue};
 use crate::cloud::{Consistency, DiskId, Selection, Temporary};
 use crate::error::Result;
 use crate::id::{JobId, PointId, ProjectId, RestoreId, RunId};
@@ -34,6 +34,9 @@ pub struct BackupJob {
     /// When it runs by itself; none if only when somebody asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
+    /// The operator's policy that schedule, retention and objective were taken from, by its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
     /// Which of its points are kept.
     #[serde(default)]
     pub retention: Retention,
@@ -81,6 +84,9 @@ pub struct BackupRun {
     pub seen: Timestamp,
     /// Where it stands.
     pub state: RunState,
+    /// What it was busy with when it last gave a sign of life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
     /// Bytes so far, over all disks.
     pub counts: RunCounts,
     /// The same for each disk.
@@ -189,8 +195,18 @@ pub trait JobStore: RunQueue + Send + Sync + fmt::Debug {
     /// The job with this id.
     async fn job(&self, project: &ProjectId, id: JobId) -> Result<BackupJob>;
 
+    /// The projects that have a job, a run or a restore, in order.
+    async fn projects(&self) -> Result<Vec<ProjectId>>;
+
     /// All jobs of a project, in the order of their names.
     async fn jobs(&self, project: &ProjectId) -> Result<Vec<BackupJob>>;
+
+    /// Replaces a job: all but its id, its project and when it was made. [`Kind::NotFound`](crate::Kind::NotFound) if the project has none of this id,
+    /// [`Kind::AlreadyExists`](crate::Kind::AlreadyExists) if another one has the name.
+    ///
+    /// Runs that are queued stay queued, and become what the new job says when they are taken. What follows is planned anew, as
+    /// [`Tracking::replaced`](super::Tracking::replaced) has it.
+    async fn update_job(&self, job: &BackupJob) -> Result<()>;
 
     /// Removes a job; its runs stay listed. [`Kind::Conflict`](crate::Kind::Conflict) while one of its runs is under way.
     async fn delete_job(&self, project: &ProjectId, id: JobId) -> Result<()>;

@@ -9,6 +9,7 @@ mod chunks;
 mod jobs;
 mod mirrored_catalog;
 mod object_catalog;
+mod phase;
 mod queue;
 mod restores;
 
@@ -20,6 +21,7 @@ pub use jobs::{
 pub(crate) use mirrored_catalog::Mirror;
 pub use mirrored_catalog::MirroredCatalog;
 pub use object_catalog::ObjectCatalog;
+pub use phase::Phase;
 pub use queue::{
     DueEnd, DueRun, DueState, Lease, Limits, Placement, Protection, RunQueue, Tracking,
     VerifiedPoint,

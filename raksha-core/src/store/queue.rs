@@ -147,6 +147,25 @@ pub struct Tracking {
     pub revision: u64,
 }
 
+impl Tracking {
+    /// What is known once `job` has taken the place of the job, at the time `now`: due times of another schedule count from now on, so that none of
+    /// those that have passed is taken for missed; and somebody should look at the job at once.
+    #[must_use]
+    pub fn replaced(mut self, job: &BackupJob, now: Timestamp) -> Self {
+        let mut job = job.clone();
+        job.created = self.job.created;
+        if job.schedule != self.job.schedule {
+            self.planned = self.planned.max(now);
+        }
+        if job.objective.is_none() {
+            self.protection.objective = ObjectiveState::default();
+        }
+        self.look_at = job.is_tracked().then_some(now);
+        self.job = job;
+        self
+    }
+}
+
 /// How well a job is protected, as it was last found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -1,6 +1,6 @@
 //! A job store in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -106,12 +106,37 @@ impl JobStore for MemoryJobs {
         self.lock().job(project, id).cloned()
     }
 
+    async fn projects(&self) -> Result<Vec<ProjectId>> {
+        let held = self.lock();
+        let of_jobs = held.jobs.values().map(|job| &job.project);
+        let of_runs = held.runs.iter().map(|run| &run.project);
+        let of_restores = held.restores.iter().map(|restore| &restore.project);
+        let all: BTreeSet<&ProjectId> = of_jobs.chain(of_runs).chain(of_restores).collect();
+        Ok(all.into_iter().cloned().collect())
+    }
+
     async fn jobs(&self, project: &ProjectId) -> Result<Vec<BackupJob>> {
         let held = self.lock();
         let own = held.jobs.values().filter(|job| job.project == *project);
         let mut jobs: Vec<_> = own.cloned().collect();
         jobs.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(jobs)
+    }
+
+    async fn update_job(&self, job: &BackupJob) -> Result<()> {
+        let now = self.env.now();
+        let mut held = self.lock();
+        let known = held.tracked(held.job(&job.project, job.id)?)?;
+        let others = |other: &BackupJob| {
+            other.id != job.id && other.project == job.project && other.name == job.name
+        };
+        if held.jobs.values().any(others) {
+            return Err(taken("job", &job.name));
+        }
+        let next = known.replaced(job, now);
+        held.tracked.insert(job.id, Tracked::after(&next));
+        held.jobs.insert(job.id, next.job);
+        Ok(())
     }
 
     async fn delete_job(&self, project: &ProjectId, id: JobId) -> Result<()> {

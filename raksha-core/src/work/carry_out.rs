@@ -203,14 +203,20 @@ impl Worker {
             },
         );
         if let RunOutcome::Succeeded { point } = outcome {
-            if let Err(error) = self.verify(raksha, job, point).await {
-                self.trouble(job, "verifying the new point", &error);
-            }
-            if let Err(error) = self.expire(raksha, job).await {
-                self.trouble(job, "forgetting points that expired", &error);
-            }
+            self.follow_up(raksha, job, point).await;
         }
         Ok(Next::End(DueEnd::Ran { run, outcome }))
+    }
+
+    /// What follows on a new point of a job, also if somebody asked for the run: it is verified, the objective is brought up to date, and points of the job
+    /// that expire are forgotten. What fails is told.
+    pub async fn follow_up(&self, raksha: &Raksha, job: &BackupJob, point: PointId) {
+        if let Err(error) = self.verify(raksha, job, point).await {
+            self.trouble(job, "verifying the new point", &error);
+        }
+        if let Err(error) = self.expire(raksha, job).await {
+            self.trouble(job, "forgetting points that expired", &error);
+        }
     }
 
     /// A run that could not begin: tried again, if that can help.

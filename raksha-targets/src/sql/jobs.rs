@@ -10,7 +10,9 @@ use async_trait::async_trait;
 use raksha_core::cloud::Temporary;
 use raksha_core::env::Env;
 use raksha_core::id::{JobId, ProjectId, RestoreId, RunId};
-use raksha_core::store::{BackupJob, BackupRun, JobStore, RestoreRun, RestoreState, RunState};
+use raksha_core::store::{
+    BackupJob, BackupRun, JobStore, RestoreRun, RestoreState, RunQueue, RunState,
+};
 use raksha_core::{Error, Kind, Result, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -166,6 +168,9 @@ pub(super) fn millis(time: Timestamp) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// How often an update is tried that others are faster than: workers that plan the job.
+const TRIES: usize = 16;
+
 fn taken(what: &'static str, id: impl std::fmt::Display) -> Error {
     Error::new(Kind::AlreadyExists, "store", "there is one already").with(what, id)
 }
@@ -205,6 +210,20 @@ impl JobStore for SqlJobs {
         self.record("job", id.to_string(), &select).await
     }
 
+    async fn projects(&self) -> Result<Vec<ProjectId>> {
+        let select = statement(
+            "list projects",
+            "SELECT project FROM raksha_jobs UNION SELECT project FROM raksha_runs UNION SELECT project FROM raksha_restores",
+        );
+        let rows = self.database.rows(&select).await?;
+        let projects = rows
+            .iter()
+            .map(|row| Ok(ProjectId::new(row.text("project")?)));
+        let mut projects = projects.collect::<Result<Vec<_>>>()?;
+        projects.sort();
+        Ok(projects)
+    }
+
     async fn jobs(&self, project: &ProjectId) -> Result<Vec<BackupJob>> {
         let select = statement(
             "list jobs",
@@ -215,6 +234,42 @@ impl JobStore for SqlJobs {
         // Here and not there: databases do not agree on the order of names.
         jobs.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(jobs)
+    }
+
+    async fn update_job(&self, job: &BackupJob) -> Result<()> {
+        for _ in 0..TRIES {
+            let known = self.tracking(&job.project, job.id).await?;
+            let now = self.now().await?;
+            let revision = known.revision;
+            let next = known.replaced(job, now);
+            // A name that another job has must be told from a revision that is another by now; the constraint alone would be an error of the database.
+            let update = statement(
+                "update job",
+                "UPDATE raksha_jobs SET name = $3, body = $4, planned = $5, look_at = $6, protection = $7, revision = revision + 1 \
+                 WHERE id = $1 AND revision = $2 AND NOT EXISTS \
+                 (SELECT 1 FROM raksha_jobs other WHERE other.project = $8 AND other.name = $3 AND other.id <> $1)",
+            )
+            .bind(job.id.to_string())
+            .bind(queue::signed(revision))
+            .bind(job.name.as_str())
+            .bind(encode(&next.job)?)
+            .bind(millis(next.planned))
+            .bind(next.look_at.map_or(queue::NEVER, millis))
+            .bind(encode(&next.protection)?)
+            .bind(job.project.as_str());
+            if self.database.change(&update).await? > 0 {
+                return Ok(());
+            }
+            let others = self.jobs(&job.project).await?;
+            if others
+                .iter()
+                .any(|other| other.id != job.id && other.name == job.name)
+            {
+                return Err(taken("job", &job.name));
+            }
+        }
+        let message = "it is changed by others all the time: try again";
+        Err(Error::new(Kind::Conflict, "update job", message).with("job", job.id))
     }
 
     async fn delete_job(&self, project: &ProjectId, id: JobId) -> Result<()> {
