@@ -4,7 +4,7 @@ use super::raksha::Raksha;
 use super::temporaries::{Left, Record};
 use crate::cloud::{Consistency, Selection};
 use crate::error::{Error, Kind, Result};
-use crate::id::{JobId, RunId};
+use crate::id::{DelegationId, JobId, RunId};
 use crate::objective::Objective;
 use crate::retention::Retention;
 use crate::schedule::{Schedule, Trigger};
@@ -35,6 +35,8 @@ pub struct NewJob {
     pub objective: Option<Objective>,
     /// How many of its due runs may be under way at once; 1 unless said otherwise.
     pub max_parallel: u32,
+    /// By whose right its runs act; none for that of the worker itself.
+    pub delegation: Option<DelegationId>,
 }
 
 impl NewJob {
@@ -49,6 +51,7 @@ impl NewJob {
             retention: Retention::everything(),
             objective: None,
             max_parallel: 1,
+            delegation: None,
         }
     }
 
@@ -77,6 +80,13 @@ impl NewJob {
     #[must_use]
     pub fn with_max_parallel(mut self, runs: u32) -> Self {
         self.max_parallel = runs;
+        self
+    }
+
+    /// Has its runs act by this delegation of the project.
+    #[must_use]
+    pub fn with_delegation(mut self, delegation: DelegationId) -> Self {
+        self.delegation = Some(delegation);
         self
     }
 
@@ -141,7 +151,7 @@ impl Raksha {
     ///
     /// # Errors
     /// [`Kind::Invalid`] if [something cannot be meant](NewJob::check), the job selects no server or a name selects several;
-    /// [`Kind::NotFound`] if a server does not exist; [`Kind::AlreadyExists`] if the project has a job of that name.
+    /// [`Kind::NotFound`] if a server or the delegation does not exist; [`Kind::AlreadyExists`] if the project has a job of that name.
     pub async fn create_job(&self, new: NewJob) -> Result<JobId> {
         new.check()?;
         let known = self.jobs.jobs(&self.project).await?;
@@ -174,6 +184,7 @@ impl Raksha {
             objective: new.objective,
             max_parallel: new.max_parallel,
             placement: self.placement.clone(),
+            delegation: new.delegation,
         };
         self.jobs.create_job(&job).await?;
         Ok(job.id)

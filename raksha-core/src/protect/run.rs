@@ -79,9 +79,10 @@ impl Raksha {
     /// Begins a run of a job: it is recorded when this returns, and goes on while [`RunHandle::finish`] is awaited.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] if the project has no such job.
+    /// [`Kind::NotFound`] if the project has no such job, [`Kind::Full`] if one of its [quotas](super::Quotas) is used up.
     pub async fn run(&self, job: JobId) -> Result<RunHandle> {
         let job = self.job(job).await?;
+        self.within_quotas().await?;
         let run = self.new_run(&job, RunId::random(self.env())?, None);
         let alive = self.alive.enter(run.id);
         self.jobs.create_run(&run).await?;
@@ -92,9 +93,11 @@ impl Raksha {
     /// over, and whatever it does after that has no effect.
     ///
     /// # Errors
-    /// [`Kind::Fenced`] if somebody has taken the due run over, [`Kind::NotFound`] if the project has no such job.
+    /// [`Kind::Fenced`] if somebody has taken the due run over, [`Kind::NotFound`] if the project has no such job, [`Kind::Full`] if one of its
+    /// [quotas](super::Quotas) is used up.
     pub async fn run_due(&self, lease: &Lease, duration: Duration) -> Result<RunHandle> {
         let job = self.job(lease.job).await?;
+        self.within_quotas().await?;
         let run = self.new_run(&job, lease.run_id(), Some(lease.due));
         let alive = self.alive.enter(run.id);
         self.jobs.start_run(lease, &run).await?;

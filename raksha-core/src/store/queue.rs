@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::{BackupJob, BackupRun, RunOutcome};
+use crate::authority::Watch;
 use crate::error::Result;
 use crate::id::{JobId, PointId, ProjectId, RunId};
 use crate::objective::ObjectiveState;
@@ -156,6 +157,9 @@ pub struct Protection {
     pub verified: Option<VerifiedPoint>,
     /// How it stands to its objective.
     pub objective: ObjectiveState,
+    /// How its authority stands, if it has a delegation that somebody looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authority: Option<Watch>,
 }
 
 /// A point that was found to be whole.

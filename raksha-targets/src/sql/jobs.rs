@@ -10,13 +10,16 @@ use async_trait::async_trait;
 use raksha_core::cloud::Temporary;
 use raksha_core::env::Env;
 use raksha_core::id::{JobId, ProjectId, RestoreId, RunId};
-use raksha_core::store::{BackupJob, BackupRun, JobStore, RestoreRun, RestoreState, RunState};
+use raksha_core::store::{
+    BackupJob, BackupRun, DelegationStore as _, JobStore, RestoreRun, RestoreState, RunState,
+};
 use raksha_core::{Error, Kind, Result, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::address::Location;
 use super::database::Database;
+use super::delegations;
 use super::queue;
 use super::schema::{Part, prepare};
 use super::statement::{Row, Statement, statement};
@@ -62,6 +65,7 @@ CREATE TABLE raksha_temporaries (
 );
 ",
         queue::STEP,
+        delegations::STEP,
     ],
 };
 
@@ -115,13 +119,16 @@ impl SqlJobs {
     }
 
     /// The records that a statement finds, each the JSON in the column `body`.
-    async fn records<T: DeserializeOwned>(&self, statement: &Statement) -> Result<Vec<T>> {
+    pub(super) async fn records<T: DeserializeOwned>(
+        &self,
+        statement: &Statement,
+    ) -> Result<Vec<T>> {
         let rows = self.database.rows(statement).await?;
         rows.iter().map(decode).collect()
     }
 
     /// The one record that a statement finds.
-    async fn record<T: DeserializeOwned>(
+    pub(super) async fn record<T: DeserializeOwned>(
         &self,
         what: &'static str,
         id: String,
@@ -166,7 +173,7 @@ pub(super) fn millis(time: Timestamp) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn taken(what: &'static str, id: impl std::fmt::Display) -> Error {
+pub(super) fn taken(what: &'static str, id: impl std::fmt::Display) -> Error {
     Error::new(Kind::AlreadyExists, "store", "there is one already").with(what, id)
 }
 
@@ -181,18 +188,23 @@ impl JobStore for SqlJobs {
     async fn create_job(&self, job: &BackupJob) -> Result<()> {
         let insert = statement(
             "create job",
-            "INSERT INTO raksha_jobs (id, project, name, body, planned, look_at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+            "INSERT INTO raksha_jobs (id, project, name, body, planned, look_at, delegation) SELECT $1, $2, $3, $4, $5, $6, $7 \
+             WHERE $7 = '' OR EXISTS (SELECT 1 FROM raksha_delegations WHERE project = $2 AND id = $7) ON CONFLICT DO NOTHING",
         )
         .bind(job.id.to_string())
         .bind(job.project.as_str())
         .bind(job.name.as_str())
         .bind(encode(job)?)
         .bind(millis(job.created))
-        .bind(if job.is_tracked() { millis(job.created) } else { queue::NEVER });
-        match self.database.change(&insert).await? {
-            0 => Err(taken("job", &job.name)),
-            _ => Ok(()),
+        .bind(if job.is_tracked() { millis(job.created) } else { queue::NEVER })
+        .bind(job.delegation.map_or_else(String::new, |id| id.to_string()));
+        if self.database.change(&insert).await? > 0 {
+            return Ok(());
         }
+        if let Some(id) = job.delegation {
+            self.delegation(&job.project, id).await?;
+        }
+        Err(taken("job", &job.name))
     }
 
     async fn job(&self, project: &ProjectId, id: JobId) -> Result<BackupJob> {
