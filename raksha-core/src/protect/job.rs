@@ -4,7 +4,7 @@ use super::raksha::Raksha;
 use super::temporaries::{Left, Record};
 use crate::cloud::{Consistency, Selection};
 use crate::error::{Error, Kind, Result};
-use crate::id::{JobId, RunId};
+use crate::id::{DelegationId, JobId, RunId};
 use crate::objective::Objective;
 use crate::retention::Retention;
 use crate::schedule::{Schedule, Trigger};
@@ -37,6 +37,8 @@ pub struct NewJob {
     pub objective: Option<Objective>,
     /// How many of its due runs may be under way at once; 1 unless said otherwise.
     pub max_parallel: u32,
+    /// By whose right its runs act; none for that of the worker itself.
+    pub delegation: Option<DelegationId>,
 }
 
 impl NewJob {
@@ -52,6 +54,7 @@ impl NewJob {
             retention: Retention::everything(),
             objective: None,
             max_parallel: 1,
+            delegation: None,
         }
     }
 
@@ -95,7 +98,15 @@ impl NewJob {
             retention: job.retention.clone(),
             objective: job.objective,
             max_parallel: job.max_parallel,
+            delegation: job.delegation,
         }
+    }
+
+    /// Has its runs act by this delegation of the project.
+    #[must_use]
+    pub fn with_delegation(mut self, delegation: DelegationId) -> Self {
+        self.delegation = Some(delegation);
+        self
     }
 
     /// Refuses what cannot be meant, without asking the cloud.
@@ -159,7 +170,7 @@ impl Raksha {
     ///
     /// # Errors
     /// [`Kind::Invalid`] if [something cannot be meant](NewJob::check), the job selects no server or a name selects several;
-    /// [`Kind::NotFound`] if a server does not exist; [`Kind::AlreadyExists`] if the project has a job of that name.
+    /// [`Kind::NotFound`] if a server or the delegation does not exist; [`Kind::AlreadyExists`] if the project has a job of that name.
     pub async fn create_job(&self, new: NewJob) -> Result<JobId> {
         new.check()?;
         let known = self.jobs.jobs(&self.project).await?;
@@ -187,6 +198,7 @@ impl Raksha {
             objective: new.objective,
             max_parallel: new.max_parallel,
             placement: self.placement.clone(),
+            delegation: new.delegation,
         };
         self.jobs.create_job(&job).await?;
         Ok(job.id)
@@ -213,12 +225,13 @@ impl Raksha {
             retention,
             objective,
             max_parallel,
+            delegation,
         } = new;
         (job.name, job.servers) = (name, servers);
         (job.consistency, job.if_not_reached) = (consistency, if_not_reached);
         (job.schedule, job.retention) = (schedule, retention);
         (job.objective, job.max_parallel) = (objective, max_parallel);
-        job.policy = policy;
+        (job.policy, job.delegation) = (policy, delegation);
         self.jobs.update_job(&job).await?;
         Ok(job)
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::alive::Alive;
+use super::quota::Quotas;
 use crate::cloud::{ResourceDiscovery, ResourceRestorer, SnapshotProvider};
 use crate::env::Env;
 use crate::error::{Error, Kind, Result};
@@ -46,6 +47,7 @@ pub struct Raksha {
     pub(super) project: ProjectId,
     pub(super) principal: Option<String>,
     pub(super) placement: Placement,
+    pub(super) quotas: Quotas,
     pub(super) disks_at_once: usize,
     /// The runs and restores that live in this process.
     pub(super) alive: Alive,
@@ -66,6 +68,7 @@ impl Raksha {
             project,
             principal: None,
             placement: Placement::default(),
+            quotas: Quotas::default(),
             disks_at_once: 4,
             alive: Alive::default(),
         }

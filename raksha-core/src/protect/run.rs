@@ -97,7 +97,7 @@ impl Raksha {
     /// Begins a run of a job: it is recorded when this returns, and goes on while [`RunHandle::finish`] is awaited.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] if the project has no such job.
+    /// [`Kind::NotFound`] if the project has no such job, [`Kind::Full`] if one of its [quotas](super::Quotas) is used up.
     pub async fn run(&self, job: JobId) -> Result<RunHandle> {
         self.run_with(job, RunOptions::default()).await
     }
@@ -105,9 +105,10 @@ impl Raksha {
     /// The same, done so.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] if the project has no such job.
+    /// As [`run`](Self::run).
     pub async fn run_with(&self, job: JobId, options: RunOptions) -> Result<RunHandle> {
         let job = self.job(job).await?;
+        self.within_quotas().await?;
         let run = self.new_run(&job, RunId::random(self.env())?, None);
         let mut handle = self.handle(job, run, None);
         handle.options = options;
@@ -119,9 +120,11 @@ impl Raksha {
     /// over, and whatever it does after that has no effect.
     ///
     /// # Errors
-    /// [`Kind::Fenced`] if somebody has taken the due run over, [`Kind::NotFound`] if the project has no such job.
+    /// [`Kind::Fenced`] if somebody has taken the due run over, [`Kind::NotFound`] if the project has no such job, [`Kind::Full`] if one of its
+    /// [quotas](super::Quotas) is used up.
     pub async fn run_due(&self, lease: &Lease, duration: Duration) -> Result<RunHandle> {
         let job = self.job(lease.job).await?;
+        self.within_quotas().await?;
         let run = self.new_run(&job, lease.run_id(), Some(lease.due));
         let leased = Leased {
             lease: lease.clone(),

@@ -6,6 +6,7 @@
 
 mod catalog;
 mod chunks;
+mod delegations;
 mod jobs;
 mod mirrored_catalog;
 mod object_catalog;
@@ -15,6 +16,7 @@ mod restores;
 
 pub use catalog::{Appended, ManifestCatalog};
 pub use chunks::{Chunk, ChunkNamer, ChunkSource, ChunkStore, Role, Stored};
+pub use delegations::DelegationStore;
 pub use jobs::{
     BackupJob, BackupRun, DiskProgress, IfNotReached, JobStore, RunCounts, RunOutcome, RunState,
 };

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::{BackupJob, BackupRun, RunOutcome};
+use crate::authority::Watch;
 use crate::error::Result;
 use crate::id::{JobId, PointId, ProjectId, RunId};
 use crate::objective::ObjectiveState;
@@ -160,6 +161,9 @@ impl Tracking {
         if job.objective.is_none() {
             self.protection.objective = ObjectiveState::default();
         }
+        if job.delegation != self.job.delegation {
+            self.protection.authority = None;
+        }
         self.look_at = job.is_tracked().then_some(now);
         self.job = job;
         self
@@ -175,6 +179,9 @@ pub struct Protection {
     pub verified: Option<VerifiedPoint>,
     /// How it stands to its objective.
     pub objective: ObjectiveState,
+    /// How its authority stands, if it has a delegation that somebody looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authority: Option<Watch>,
 }
 
 /// A point that was found to be whole.

@@ -53,6 +53,7 @@ pub(super) fn job(owner: &str, n: u8, name: &str) -> BackupJob {
         objective: Some(Objective::new(Duration::from_secs(86_400))),
         max_parallel: 2,
         placement: Placement::default(),
+        delegation: None,
     }
 }
 

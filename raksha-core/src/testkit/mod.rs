@@ -4,9 +4,11 @@
 mod catalog;
 mod chunk_store;
 pub mod cloud;
+mod delegations;
 mod fuzz;
 mod job_store;
 mod memory_chunks;
+mod memory_delegations;
 mod memory_jobs;
 mod memory_queue;
 mod outside;
@@ -15,6 +17,7 @@ mod seeded;
 
 pub use catalog::check_catalog;
 pub use chunk_store::check_chunk_store;
+pub use delegations::check_delegation_store;
 pub use fuzz::Fuzz;
 pub use job_store::check_job_store;
 pub use memory_chunks::MemoryChunks;

@@ -8,6 +8,7 @@ use futures_util::FutureExt;
 use super::Worker;
 use super::event::Happening;
 use super::plan::assess;
+use crate::authority::{Standing, lost};
 use crate::error::{Error, Kind, Result};
 use crate::id::{PointId, RunId};
 use crate::protect::{Dead, Raksha};
@@ -63,6 +64,15 @@ impl Worker {
         let Some(schedule) = &job.schedule else {
             return missed(MissReason::Unscheduled);
         };
+        match self.look_at_authority(&job).await {
+            Ok(Some(Standing::Lost { reason, remedy })) => {
+                return self
+                    .not_begun(&job, lease, lost(&job, &reason, &remedy))
+                    .await;
+            }
+            Ok(_) => {}
+            Err(error) => return self.not_begun(&job, lease, error).await,
+        }
         let raksha = match self.projects.open(&job).await {
             Ok(raksha) => raksha,
             Err(error) => return self.not_begun(&job, lease, error).await,
