@@ -1,6 +1,7 @@
 //! For tests of those who implement the traits: chunks, jobs and the queue of due runs in memory, conformance suites, mutations for parsers, and a clock and
 //! randomness that a seed repeats. (Targets that misbehave on demand are in the testkit of `raksha-targets`.)
 
+mod authority;
 mod catalog;
 mod chunk_store;
 pub mod cloud;
@@ -15,6 +16,7 @@ mod outside;
 mod run_queue;
 mod seeded;
 
+pub use authority::{AuthorityCase, PretendAuthority, check_authority};
 pub use catalog::check_catalog;
 pub use chunk_store::check_chunk_store;
 pub use delegations::check_delegation_store;

@@ -19,6 +19,7 @@
 
 mod authority;
 mod carry_out;
+mod delegated;
 mod event;
 mod plan;
 #[cfg(test)]
@@ -30,6 +31,7 @@ use std::fmt;
 use async_trait::async_trait;
 
 pub use authority::AuthorityOptions;
+pub use delegated::DelegatedProjects;
 pub use event::{Happening, WorkEvent, WorkEvents};
 pub use plan::{Plan, plan};
 pub use worker::{Worker, WorkerOptions};
