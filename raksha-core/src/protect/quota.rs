@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::raksha::Raksha;
 use crate::error::{Error, Kind, Result};
-use crate::store::RunState;
+use crate::id::ProjectId;
+use crate::repository::Repository;
+use crate::store::{JobStore, RunState};
 
 /// What runs are counted over.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -62,6 +64,32 @@ pub struct Usage {
     pub runs_per_day: u64,
 }
 
+impl Usage {
+    /// What `project` uses: known without its cloud.
+    ///
+    /// # Errors
+    /// Those of the repository and of the job store.
+    pub async fn of(
+        repository: &Repository,
+        jobs: &dyn JobStore,
+        project: &ProjectId,
+    ) -> Result<Self> {
+        let mut points = repository.points().await?;
+        points.retain(|point| point.summary.project.as_ref() == Some(project));
+        let runs = jobs.runs(project, None).await?;
+        let since = repository.env().now().before(DAY);
+        let under_way = runs.iter().filter(|run| run.state == RunState::Running);
+        let recent = runs.iter().filter(|run| run.started > since);
+        Ok(Self {
+            points: (points.len() + under_way.count()) as u64,
+            stored_bytes: (points.iter())
+                .map(|point| point.summary.counts.stored_bytes)
+                .fold(0, u64::saturating_add),
+            runs_per_day: recent.count() as u64,
+        })
+    }
+}
+
 impl Raksha {
     /// Lets the project use this much only. It is looked at before a run begins: runs that begin in the same moment can exceed it together.
     #[must_use]
@@ -77,18 +105,7 @@ impl Raksha {
 
     /// What the project uses.
     pub async fn usage(&self) -> Result<Usage> {
-        let points = self.points().await?;
-        let runs = self.runs(None).await?;
-        let since = self.env().now().before(DAY);
-        let under_way = runs.iter().filter(|run| run.state == RunState::Running);
-        let recent = runs.iter().filter(|run| run.started > since);
-        Ok(Usage {
-            points: (points.len() + under_way.count()) as u64,
-            stored_bytes: (points.iter())
-                .map(|point| point.summary.counts.stored_bytes)
-                .fold(0, u64::saturating_add),
-            runs_per_day: recent.count() as u64,
-        })
+        Usage::of(&self.repository, &*self.jobs, &self.project).await
     }
 
     /// Refuses a run that would exceed a quota.

@@ -6,11 +6,11 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 use tracing::Instrument;
 
+use super::alive::AliveGuard;
 use super::cancel::{Cancel, Stop};
 use super::event::{Events, Feed, Phase, Warning};
 use super::gauge::Gauge;
 use super::plan::RestorePlan;
-use super::alive::AliveGuard;
 use super::raksha::Raksha;
 use super::rebuild::Rebuild;
 use super::run::BEAT;

@@ -7,11 +7,11 @@ use std::time::Duration;
 use serde::Serialize;
 use tracing::Instrument;
 
+use super::alive::AliveGuard;
 use super::backup::{Backup, Made};
 use super::cancel::{Cancel, Stop};
 use super::event::{Events, Feed, Phase, Warning};
 use super::gauge::{Gauge, sum};
-use super::alive::AliveGuard;
 use super::raksha::Raksha;
 use super::session::end_session;
 use super::temporaries::{Left, Record};

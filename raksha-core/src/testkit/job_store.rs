@@ -12,8 +12,8 @@ use crate::objective::Objective;
 use crate::retention::Retention;
 use crate::schedule::{Schedule, Zone};
 use crate::store::{
-    BackupJob, BackupRun, DueRun, DueState, IfNotReached, JobStore, Placement, RestoreOutcome, RestoreRun,
-    RestoreState, RunCounts, RunOutcome, RunState,
+    BackupJob, BackupRun, DueRun, DueState, IfNotReached, JobStore, Placement, RestoreOutcome,
+    RestoreRun, RestoreState, RunCounts, RunOutcome, RunState,
 };
 use crate::time::Timestamp;
 

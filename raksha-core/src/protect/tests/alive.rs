@@ -48,7 +48,9 @@ async fn what_one_project_handle_began_another_sees_and_stops() {
     }
     assert!(heard.len() > 3, "{heard:?}");
     bench.fate.clear();
-    bench.assert_clean(0, "after a run that was cancelled by its id").await;
+    bench
+        .assert_clean(0, "after a run that was cancelled by its id")
+        .await;
 }
 
 #[tokio::test]
