@@ -205,6 +205,38 @@ pub enum JobVerb {
         #[command(flatten)]
         objective: ObjectiveOptions,
     },
+    /// Change a job: what is given replaces what it says, the rest stays. What is queued of it stays queued
+    Update {
+        /// Its name or id
+        job: String,
+        /// What to call it from now on
+        #[arg(long)]
+        name: Option<String>,
+        /// A server, instead of those that it has: as for `create`
+        #[arg(long = "server", short, value_parser = selector)]
+        servers: Vec<ServerSelector>,
+        /// The consistency demanded
+        #[arg(long, value_enum)]
+        consistency: Option<Level>,
+        /// Whether to fail a run that reaches less, instead of marking its point
+        #[arg(long, value_name = "BOOL")]
+        refuse: Option<bool>,
+        #[command(flatten)]
+        schedule: Box<ScheduleOptions>,
+        /// Run only when somebody asks for it
+        #[arg(long, conflicts_with_all = ["schedule", "every"])]
+        no_schedule: bool,
+        #[command(flatten)]
+        retention: RetentionOptions,
+        /// Keep all points
+        #[arg(long)]
+        keep_everything: bool,
+        #[command(flatten)]
+        objective: ObjectiveOptions,
+        /// Have no objective any more
+        #[arg(long, conflicts_with = "rpo")]
+        no_rpo: bool,
+    },
     /// Show what a schedule and a retention policy would keep over a year, before any job has them
     Simulate(Box<SimulateOptions>),
     /// List jobs

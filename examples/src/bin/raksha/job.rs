@@ -2,6 +2,7 @@
 
 use raksha_core::Result;
 use raksha_core::cloud::{DiskSource, ResourceGraph, Server, ServerSelector};
+use raksha_core::objective::Objective;
 use raksha_core::protect::NewJob;
 use raksha_core::schedule::Schedule;
 use raksha_core::store::{BackupJob, IfNotReached, Protection};
@@ -36,6 +37,48 @@ pub async fn carry_out(context: &Context, verb: JobVerb) -> Result<()> {
             context
                 .output
                 .show(&json!({ "job": id }), || id.to_string())
+        }
+        JobVerb::Update {
+            job,
+            name,
+            servers,
+            consistency,
+            refuse,
+            schedule,
+            no_schedule,
+            retention,
+            keep_everything,
+            objective,
+            no_rpo,
+        } => {
+            let raksha = context.raksha().await?;
+            let job = raksha.find_job(&job).await?;
+            let mut new = NewJob::of(&job);
+            new.name = name.unwrap_or(new.name);
+            if !servers.is_empty() {
+                new.servers = selection(&servers);
+            }
+            new.consistency = consistency.map_or(new.consistency, Into::into);
+            new.if_not_reached = refuse.map_or(new.if_not_reached, if_not_reached);
+            match schedule.schedule(context.env.now())? {
+                Some(schedule) => new.schedule = Some(schedule),
+                None if no_schedule => new.schedule = None,
+                None => {}
+            }
+            let kept = retention.retention(&schedule.zone);
+            if keep_everything || !kept.keeps_everything() {
+                new.retention = kept;
+            }
+            if no_rpo || objective.rpo.is_some() {
+                new.objective = objective.rpo.map(Objective::new);
+            }
+            new.max_parallel = objective.max_parallel.unwrap_or(new.max_parallel);
+            // It says what it says now, and not what an operator's policy does.
+            let same = (&new.schedule, &new.retention, &new.objective)
+                == (&job.schedule, &job.retention, &job.objective);
+            new.policy = new.policy.filter(|_| same);
+            let job = raksha.update_job(job.id, new).await?;
+            context.output.show(&job, || job.id.to_string())
         }
         JobVerb::Simulate(options) => schedule::simulate(context, *options).await,
         JobVerb::List => {

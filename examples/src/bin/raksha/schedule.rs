@@ -100,9 +100,9 @@ pub struct ObjectiveOptions {
     /// Tell when the newest verified point becomes older than this: the recovery point objective
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub rpo: Option<Duration>,
-    /// How many of its due runs may be under way at once
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub max_parallel: u32,
+    /// How many of its due runs may be under way at once [default: 1]
+    #[arg(long, value_name = "N")]
+    pub max_parallel: Option<u32>,
 }
 
 impl ScheduleOptions {
@@ -171,7 +171,7 @@ pub fn complete(
 ) -> Result<NewJob> {
     let mut new = new
         .with_retention(retention.retention(&schedule.zone))
-        .with_max_parallel(objective.max_parallel);
+        .with_max_parallel(objective.max_parallel.unwrap_or(1));
     new.schedule = schedule.schedule(now)?;
     new.objective = objective.rpo.map(Objective::new);
     Ok(new)
