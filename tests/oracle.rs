@@ -191,6 +191,7 @@ impl World {
             sampling: Sampling {
                 per_mille: 20,
                 at_least: if lie { 8000 } else { 2 },
+                ..Sampling::default()
             },
             budget: Budget::new(8 << 20),
             ..IngestOptions::default()

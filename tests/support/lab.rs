@@ -6,6 +6,8 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
 /// Debian's Python programs need Debian's Python.
@@ -49,6 +51,13 @@ impl Lab {
         serde_json::from_str(&self.script("inventory.py", &[cloud])).unwrap()
     }
 
+    /// Deletes what a cloud's project has and did not have when the [inventory](Self::inventory) was made.
+    pub fn remove_since(&self, cloud: &str, before: &Value) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), before.to_string()).unwrap();
+        self.script("remove-since.py", &[cloud, file.path().to_str().unwrap()]);
+    }
+
     /// Runs an `openstack` command and gives what it printed.
     pub fn openstack(&self, cloud: &str, arguments: &[&str]) -> String {
         let mut command = Command::new("openstack");
@@ -76,10 +85,7 @@ impl Lab {
 
     /// Runs a shell command inside a guest, through its agent, and gives what it printed.
     pub fn inside(&self, server_id: &str, command: &str) -> String {
-        let ask = |what: Value| -> Value {
-            let text = self.run(&mut agent(server_id, &what));
-            serde_json::from_str(&text).unwrap()
-        };
+        let ask = |what: Value| self.ask(server_id, &what);
         let arguments = json!({"path": "/bin/sh", "arg": ["-c", command], "capture-output": true});
         let started = ask(json!({"execute": "guest-exec", "arguments": arguments}));
         let pid = &started["return"]["pid"];
@@ -89,7 +95,28 @@ impl Lab {
             (now["return"]["exited"] == true).then_some(now)
         });
         let printed = ended["return"]["out-data"].as_str().unwrap_or_default();
-        String::from_utf8(base64(printed)).unwrap()
+        String::from_utf8(BASE64.decode(printed).unwrap()).unwrap()
+    }
+
+    /// Makes a file inside a guest.
+    pub fn put(&self, server_id: &str, path: &str, bytes: &[u8]) {
+        let open = json!({"path": path, "mode": "w"});
+        let open = json!({"execute": "guest-file-open", "arguments": open});
+        let handle = self.ask(server_id, &open)["return"].clone();
+        for part in bytes.chunks(16 << 10) {
+            let write = json!({"handle": handle, "buf-b64": BASE64.encode(part)});
+            let write = json!({"execute": "guest-file-write", "arguments": write});
+            let written = self.ask(server_id, &write)["return"]["count"].as_u64();
+            assert_eq!(written, Some(part.len() as u64), "{path} in {server_id}");
+        }
+        let close = json!({"execute": "guest-file-close", "arguments": {"handle": handle}});
+        self.ask(server_id, &close);
+    }
+
+    /// Asks a guest's agent.
+    fn ask(&self, server_id: &str, what: &Value) -> Value {
+        let text = self.run(&mut agent(server_id, what));
+        serde_json::from_str(&text).unwrap()
     }
 
     /// The journal on a file system that was copied out of a guest, in a file of its own.
@@ -157,11 +184,4 @@ pub fn wait<T>(what: &str, patience: Duration, mut ask: impl FnMut() -> Option<T
         assert!(began.elapsed() < patience, "waited {patience:?} for {what}");
         sleep(Duration::from_secs(2));
     }
-}
-
-fn base64(text: &str) -> Vec<u8> {
-    use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD
-        .decode(text)
-        .unwrap()
 }

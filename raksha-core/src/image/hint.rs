@@ -42,14 +42,17 @@ pub struct Sampling {
     pub per_mille: u32,
     /// But at least this many, wherever anything is said to be unchanged at all.
     pub at_least: u32,
+    /// And at most this many: what goes unnoticed is a matter of how many are drawn, and not of how large the disk is.
+    pub at_most: u32,
 }
 
 impl Default for Sampling {
-    /// One of each 1000 chunks, at least 64.
+    /// One of each 1000 chunks, from 64 to 4096, which are as many as find a hint that misses 0.1 % in 98 of 100 runs.
     fn default() -> Self {
         Self {
             per_mille: 1,
             at_least: 64,
+            at_most: 4096,
         }
     }
 }
@@ -60,11 +63,13 @@ impl Sampling {
         let Self {
             per_mille,
             at_least,
+            at_most,
         } = Self::default();
         let more = 8_u32.saturating_pow(lies.min(3));
         Self {
             per_mille: per_mille.saturating_mul(more).min(1000),
             at_least: at_least.saturating_mul(more),
+            at_most: at_most.saturating_mul(more),
         }
     }
 }
@@ -133,6 +138,7 @@ impl Check<'_> {
         let share = u128::from(bytes / chunk) * u128::from(self.sampling.per_mille) / 1000;
         let wanted = u64::try_from(share)
             .unwrap_or(u64::MAX)
+            .min(u64::from(self.sampling.at_most))
             .max(u64::from(self.sampling.at_least));
         let groups = wanted.min(SPREAD.max(wanted / 8));
         let whole = Places::new(unchanged.as_slice().to_vec());

@@ -32,7 +32,7 @@ pub struct ClientOptions {
     pub longest_pause: Duration,
     /// How many requests of one service may be under way at once; as many streams again.
     pub connections: usize,
-    /// The first pause between two looks at something that is waited for; it grows to twenty times that.
+    /// The first pause between two looks at something that is waited for; it grows to fifty times that.
     #[serde(with = "seconds")]
     pub poll: Duration,
 }
@@ -48,7 +48,7 @@ impl Default for ClientOptions {
             pause: Duration::from_millis(500),
             longest_pause: Duration::from_secs(60),
             connections: 8,
-            poll: Duration::from_millis(500),
+            poll: Duration::from_millis(200),
         }
     }
 }

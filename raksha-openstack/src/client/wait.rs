@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{Client, retry};
 
 impl Client {
-    /// Calls `poll` until it finds what is waited for, with pauses that grow from [`poll`](super::ClientOptions::poll) to twenty times that.
+    /// Calls `poll` until it finds what is waited for, with pauses that grow from [`poll`](super::ClientOptions::poll) to fifty times that.
     ///
     /// `what` completes the sentence *waited for*: `volume 1234 to become available`.
     ///
@@ -26,7 +26,7 @@ impl Client {
         let transport = &self.0.transport;
         let until = Instant::now() + deadline;
         let mut pause = transport.options().poll;
-        let longest = pause.saturating_mul(20);
+        let longest = pause.saturating_mul(50);
         loop {
             match tokio::time::timeout_at(until, poll()).await {
                 Ok(found) => {
@@ -42,7 +42,7 @@ impl Client {
             }
             // The last look is at the deadline itself.
             tokio::time::sleep_until(next.min(until - until.elapsed())).await;
-            pause = pause.mul_f64(1.5).min(longest);
+            pause = pause.mul_f64(1.3).min(longest);
         }
     }
 }

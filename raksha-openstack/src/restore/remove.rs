@@ -5,6 +5,7 @@ use raksha_core::{Error, Kind, Result};
 use serde_json::{Value, json};
 
 use super::Restorer;
+use super::bodies::RESTORED_ROOT;
 use super::connect::{LEADING, PLACE};
 use super::make::{resource_kind, text, unless_gone};
 use crate::client::{Request, Service};
@@ -65,7 +66,45 @@ impl Restorer {
         unless_gone(gone).map(drop)
     }
 
+    /// With it goes the image that it was made of, if that was kept for its sake and no other server was made of it.
     async fn remove_server(&self, id: &str) -> Result<()> {
+        let request = Request::get(format!("servers/{id}"));
+        let found = self.client.send(Service::Compute, request).await;
+        let root = match unless_gone(found)? {
+            Some(found) => found.take("server")?,
+            None => return Ok(()),
+        };
+        let root = root.pointer("/image/id").and_then(Value::as_str);
+        self.delete_server(id).await?;
+        match root {
+            Some(image) => self.remove_kept_root(image).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn remove_kept_root(&self, image: &str) -> Result<()> {
+        let found = self
+            .client
+            .send(Service::Image, Request::get(format!("images/{image}")));
+        let kept =
+            unless_gone(found.await)?.is_some_and(|found| found.body.get(RESTORED_ROOT).is_some());
+        if !kept {
+            return Ok(());
+        }
+        let others = Request::get("servers").query("image", image);
+        let others = self.client.send(Service::Compute, others).await?;
+        let others = others.take("servers")?;
+        match others.as_array().is_some_and(Vec::is_empty) {
+            true => {
+                let request = Request::delete(format!("images/{image}"));
+                let request = request.operation("remove the image of a restored server");
+                unless_gone(self.client.send(Service::Image, request).await).map(drop)
+            }
+            false => Ok(()),
+        }
+    }
+
+    async fn delete_server(&self, id: &str) -> Result<()> {
         let request = Request::delete(format!("servers/{id}")).operation("delete server");
         if unless_gone(self.client.send(Service::Compute, request).await)?.is_none() {
             return Ok(());

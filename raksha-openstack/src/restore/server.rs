@@ -121,7 +121,13 @@ impl Restorer {
         }
         self.connect_floating_ips(point, there, recorder).await?;
         if let Some((key, image)) = root {
-            self.drop_root(&key, &image, recorder).await?;
+            let mut images = there.request.graph.images.iter();
+            let of = images.find(|image| Some(&image.id) == point.image.as_ref());
+            match bodies::root_image_stays(of) {
+                // It is the server's from now on, and goes with it if the restore is undone.
+                true => self.let_go(&key, recorder).await?,
+                false => self.drop_root(&key, &image, recorder).await?,
+            }
         }
         Ok(id)
     }
@@ -148,7 +154,16 @@ impl Restorer {
         }
     }
 
-    /// Lets go of the image that a server was made of. Where the server's disk is a clone of it, the cloud keeps it, and so it stays.
+    /// Leaves the image that a server was made of where it is.
+    async fn let_go(&self, key: &str, recorder: &dyn Recorder) -> Result<()> {
+        let carrier = self.carriers().remove(key);
+        match carrier {
+            Some(carrier) => recorder.released(carrier.marker()).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Removes the image that a server was made of. Where the server's disk is a clone of it, the cloud keeps it, and so it stays.
     async fn drop_root(&self, key: &str, image: &str, recorder: &dyn Recorder) -> Result<()> {
         let carrier = self.carriers().remove(key);
         match (self.remove_one(K::Image, image).await, carrier) {

@@ -282,25 +282,19 @@ impl Roads {
         Ok(())
     }
 
-    /// A snapshot of an RBD image that Cinder does not know of; recorded first.
-    pub(crate) async fn snapshot_image(
+    /// Records a snapshot of an RBD image that Cinder will not know of, and removes what an earlier attempt may have made by that name, at another instant.
+    pub(crate) async fn prepare_snapshot(
         &self,
         rbd: &Rbd,
         place: &Place,
         marker: &str,
         recorder: &dyn Recorder,
-    ) -> Result<Held> {
+    ) -> Result<()> {
         let detail = serde_json::json!({ "place": place });
         recorder
             .record(&planned(RBD_SNAPSHOT, marker.to_owned(), detail))
             .await?;
-        // An attempt before this one may have made it, at another instant.
-        rbd.remove_snapshot(place, marker).await?;
-        let made = rbd.make_snapshot(place, marker).await?;
-        Ok(Held::RbdSnapshot {
-            place: place.clone(),
-            name: made.name,
-        })
+        rbd.remove_snapshot(place, marker).await
     }
 }
 

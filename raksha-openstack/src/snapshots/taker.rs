@@ -15,14 +15,40 @@ use super::pause::Pause;
 use super::plan::{Means, Plan};
 use super::subject::{Now, Subject, Wanted, last_action};
 use crate::client::{Client, Microversion, Request, Service};
+use crate::roads::rbd::Place;
 use crate::roads::{Held, Roads};
-use crate::temporary::{IMAGE, VOLUME_SNAPSHOT, planned};
+use crate::temporary::{IMAGE, RBD_SNAPSHOT, VOLUME_SNAPSHOT, planned};
 use crate::things::{self, text};
 
 /// The least that answers createImage with the image's id.
 const IMAGE_ID: Microversion = Microversion::new(2, 45);
 const TAKE: &str = "take snapshots";
 const COPY: &str = "copy server's disk into an image";
+
+const INSTEAD: &str = "the server's disk is copied into an image instead";
+
+/// A disk of which all is done that can be done before the instant.
+struct Prepared<'s> {
+    wanted: &'s Wanted,
+    how: How<'s>,
+}
+
+/// How a disk will be taken.
+enum How<'s> {
+    /// By Cinder.
+    Volume {
+        volume: &'s str,
+        temporary: Temporary,
+    },
+    /// In the Ceph cluster; a root disk can be taken by Nova where that is refused.
+    Rbd {
+        server: &'s str,
+        root: bool,
+        place: Place,
+    },
+    /// By Nova.
+    Image { server: &'s str },
+}
 
 /// What is needed to take snapshots.
 #[derive(Debug, Clone, Copy)]
@@ -143,6 +169,7 @@ impl<'a> Taker<'a> {
             return self.one_by_one(subject, plan).await;
         };
         let marker = format!("{}-pause-{}", self.marker, subject.number);
+        let prepared = self.prepare(subject).await?;
         let begin = self.env().now();
         let deadline = self.options.deadline;
         let pause = Pause::begin(
@@ -156,7 +183,7 @@ impl<'a> Taker<'a> {
         .await?;
         let longest = self.options.longest_pause;
         let images = std::sync::Mutex::new(Vec::new());
-        let taken = tokio::time::timeout(longest, self.disks_noting(subject, &images)).await;
+        let taken = tokio::time::timeout(longest, self.snap(prepared, &images)).await;
         let taken = match taken {
             Ok(taken) => taken,
             Err(_) => {
@@ -211,38 +238,111 @@ impl<'a> Taker<'a> {
 
     /// Snapshots all disks of a server, begun together, and waits for all.
     async fn disks(&self, subject: &Subject<'_>) -> Result<Vec<Taken>> {
-        self.disks_noting(subject, &std::sync::Mutex::new(Vec::new()))
+        let prepared = self.prepare(subject).await?;
+        self.snap(prepared, &std::sync::Mutex::new(Vec::new()))
             .await
     }
 
-    /// The same; images that are begun are noted in `images`.
-    async fn disks_noting(
-        &self,
-        subject: &Subject<'_>,
-        images: &std::sync::Mutex<Vec<Temporary>>,
-    ) -> Result<Vec<Taken>> {
+    /// Does all that can be done before the instant: a server that stands still waits for nothing of it.
+    async fn prepare<'s>(&self, subject: &'s Subject<'_>) -> Result<Vec<Prepared<'s>>> {
         let each = subject.disks.iter().map(|wanted| async move {
-            match &wanted.disk {
-                DiskId::Volume(volume) => self.volume(wanted, volume.as_str()).await,
+            let how = match &wanted.disk {
+                DiskId::Volume(volume) => self.prepare_volume(wanted, volume.as_str()).await?,
                 DiskId::Local { server, name } => {
-                    self.local(wanted, server.as_str(), name, images).await
+                    self.prepare_local(wanted, server.as_str(), name).await?
                 }
                 other => {
                     let message = "no cloud has such a disk";
-                    Err(Error::new(Kind::Invalid, TAKE, message).with("disk", other))
+                    return Err(Error::new(Kind::Invalid, TAKE, message).with("disk", other));
                 }
+            };
+            Ok(Prepared { wanted, how })
+        });
+        all(each).await
+    }
+
+    async fn prepare_volume<'s>(&self, wanted: &Wanted, volume: &'s str) -> Result<How<'s>> {
+        let detail = json!({ "volume": volume });
+        let temporary = planned(VOLUME_SNAPSHOT, wanted.marker.clone(), detail);
+        self.recorder.record(&temporary).await?;
+        Ok(How::Volume { volume, temporary })
+    }
+
+    /// A disk that comes and goes with its server: a snapshot in the Ceph cluster where it lies there and may be made, else an image, which Nova
+    /// only makes of the root disk.
+    async fn prepare_local<'s>(
+        &self,
+        wanted: &Wanted,
+        server: &'s str,
+        name: &str,
+    ) -> Result<How<'s>> {
+        let suffix = match name {
+            "root" => "disk",
+            "swap" => "disk.swap",
+            other => &other.replace("ephemeral", "disk.eph"),
+        };
+        if let Some(rbd) = self.roads.rbd()
+            && let Ok(Some(place)) = rbd.find(&format!("{server}_{suffix}")).await
+        {
+            let prepared = (self.roads)
+                .prepare_snapshot(rbd, &place, &wanted.marker, self.recorder)
+                .await;
+            match prepared {
+                Ok(()) => {
+                    let root = name == "root";
+                    return Ok(How::Rbd {
+                        server,
+                        root,
+                        place,
+                    });
+                }
+                Err(error) if error.kind() == Kind::Denied => tracing::info!(%error, "{INSTEAD}"),
+                Err(error) => return Err(error),
+            }
+        }
+        match name {
+            "root" => Ok(How::Image { server }),
+            _ => Err(out_of_reach(&wanted.disk)),
+        }
+    }
+
+    /// Takes what is prepared, begun together, and waits for all. Images that are begun are noted in `images`.
+    async fn snap(
+        &self,
+        prepared: Vec<Prepared<'_>>,
+        images: &std::sync::Mutex<Vec<Temporary>>,
+    ) -> Result<Vec<Taken>> {
+        let each = prepared.into_iter().map(|Prepared { wanted, how }| async {
+            match how {
+                How::Volume { volume, temporary } => self.volume(wanted, volume, temporary).await,
+                How::Rbd {
+                    server,
+                    root,
+                    place,
+                } => {
+                    match self.in_cluster(wanted, &place).await {
+                        Err(error) if error.kind() == Kind::Denied => {
+                            tracing::info!(%error, "{INSTEAD}");
+                        }
+                        taken => return taken,
+                    }
+                    match root {
+                        true => self.root(wanted, server, images).await,
+                        false => Err(out_of_reach(&wanted.disk)),
+                    }
+                }
+                How::Image { server } => self.root(wanted, server, images).await,
             }
         });
         all(each).await
     }
 
-    async fn volume(&self, wanted: &Wanted, volume: &str) -> Result<Taken> {
-        let mut temporary = planned(
-            VOLUME_SNAPSHOT,
-            wanted.marker.clone(),
-            json!({ "volume": volume }),
-        );
-        self.recorder.record(&temporary).await?;
+    async fn volume(
+        &self,
+        wanted: &Wanted,
+        volume: &str,
+        mut temporary: Temporary,
+    ) -> Result<Taken> {
         let request = Request::post(
             "snapshots",
             json!({ "snapshot": {
@@ -295,50 +395,23 @@ impl<'a> Taker<'a> {
         })
     }
 
-    /// A disk that comes and goes with its server: a snapshot in the Ceph cluster where it lies there and may be made, else an image, which Nova
-    /// only makes of the root disk.
-    async fn local(
-        &self,
-        wanted: &Wanted,
-        server: &str,
-        name: &str,
-        images: &std::sync::Mutex<Vec<Temporary>>,
-    ) -> Result<Taken> {
-        let suffix = match name {
-            "root" => "disk",
-            "swap" => "disk.swap",
-            other => &other.replace("ephemeral", "disk.eph"),
+    /// A snapshot in the Ceph cluster of a disk that Cinder does not know of.
+    async fn in_cluster(&self, wanted: &Wanted, place: &Place) -> Result<Taken> {
+        let Some(rbd) = self.roads.rbd() else {
+            return Err(Error::new(Kind::Internal, TAKE, "there is no way to Ceph"));
         };
-        if let Some(rbd) = self.roads.rbd()
-            && let Ok(Some(place)) = rbd.find(&format!("{server}_{suffix}")).await
-        {
-            let at = self.env().now();
-            let made = (self.roads)
-                .snapshot_image(rbd, &place, &wanted.marker, self.recorder)
-                .await;
-            match made {
-                Ok(held) => {
-                    let detail = json!({ "place": place });
-                    let kind = crate::temporary::RBD_SNAPSHOT;
-                    return Ok(Taken {
-                        wanted: wanted.clone(),
-                        held,
-                        temporary: planned(kind, wanted.marker.clone(), detail),
-                        at,
-                    });
-                }
-                Err(error) if error.kind() == Kind::Denied => {
-                    tracing::info!(%error, "the server's disk is copied into an image instead");
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        if name != "root" {
-            let message = "the cloud gives nobody the bytes of such a disk but an operator whose servers lie in Ceph: keep the data in a volume, or leave the disk out of the job";
-            let error = Error::new(Kind::Unsupported, TAKE, message);
-            return Err(error.with("disk", &wanted.disk));
-        }
-        self.root(wanted, server, images).await
+        let at = self.env().now();
+        let made = rbd.make_snapshot(place, &wanted.marker).await?;
+        let detail = json!({ "place": place });
+        Ok(Taken {
+            held: Held::RbdSnapshot {
+                place: place.clone(),
+                name: made.name,
+            },
+            temporary: planned(RBD_SNAPSHOT, wanted.marker.clone(), detail),
+            wanted: wanted.clone(),
+            at,
+        })
     }
 
     /// Has Nova copy the root disk into an image, and waits until what it copies is fixed.
@@ -406,6 +479,11 @@ impl<'a> Taker<'a> {
         }
         Ok(id.to_owned())
     }
+}
+
+fn out_of_reach(disk: &DiskId) -> Error {
+    let message = "the cloud gives nobody the bytes of such a disk but an operator whose servers lie in Ceph: keep the data in a volume, or leave the disk out of the job";
+    Error::new(Kind::Unsupported, TAKE, message).with("disk", disk)
 }
 
 /// Whether an error says that this server is not taken by these means now; others may do.

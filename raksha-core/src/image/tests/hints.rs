@@ -72,6 +72,7 @@ async fn a_hint_changes_the_work_and_not_the_result() {
                     sampling: Sampling {
                         per_mille: 0,
                         at_least: 3,
+                        ..Sampling::default()
                     },
                     budget: tight(&chunking),
                     ..options(chunking)
@@ -111,6 +112,7 @@ async fn again(
 const NO_SAMPLE: Sampling = Sampling {
     per_mille: 0,
     at_least: 0,
+    at_most: 0,
 };
 
 #[tokio::test]
@@ -146,6 +148,7 @@ async fn a_lie_is_found_and_the_disk_read_in_full() {
     let sampling = Sampling {
         per_mille: 0,
         at_least: 40,
+        ..Sampling::default()
     };
     // In data, and in what was a hole: 40 draws miss a lie about half of the disk once in 2^40 times.
     for lie in [(0, 4 << 20), (4 << 20, 8 << 20)] {
@@ -297,6 +300,7 @@ async fn found(dice: &mut Dice, rounds: u64, lied: usize, chunks: usize, draws: 
             sampling: Sampling {
                 per_mille: 0,
                 at_least: draws,
+                ..Sampling::default()
             },
         };
         let mut old = Tree::open(&store, &base.root).await.unwrap();

@@ -87,6 +87,7 @@ async fn a_tebibyte_costs_what_changed() {
         sampling: Sampling {
             per_mille: 0,
             at_least: 16,
+            ..Sampling::default()
         },
         ..IngestOptions::default()
     };

@@ -10,7 +10,9 @@ pub(super) use access::{key_pair, security_group, security_group_rule, server_gr
 pub(super) use network::{interface_port, network, router, routes, subnet};
 pub(super) use port::{floating_ip, port};
 pub(super) use server::{ServerParts, server};
-pub(super) use volume::{GIB, gib, image, image_metadata, root_image, volume};
+pub(super) use volume::{
+    GIB, RESTORED_ROOT, gib, image, image_metadata, root_image, root_image_stays, volume,
+};
 
 #[cfg(test)]
 mod tests;

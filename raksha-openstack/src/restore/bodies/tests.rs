@@ -280,6 +280,7 @@ fn the_image_of_a_root_disk_keeps_what_makes_the_hardware() {
     );
     let expected = json!({
         "id": "id-1", "name": "root", "disk_format": "qcow2", "container_format": "bare", "min_disk": 2, "min_ram": 64, "hw_qemu_guest_agent": "yes",
+        "raksha_restored_root": "yes",
     });
     assert_eq!(body, expected);
 }

@@ -114,6 +114,15 @@ pub(in crate::restore) fn image(point: &Image, id: &str, there: There<'_>) -> Va
     Value::Object(body)
 }
 
+/// The property of an image that a restored server was made of, and which stays for as long as the server does.
+pub(in crate::restore) const RESTORED_ROOT: &str = "raksha_restored_root";
+
+/// Whether the image that carries a server's own root disk has to stay: Nova shows the properties by which it made the hardware, such as that of the guest
+/// agent, nowhere else, so that the next backup of the restored server would not know of them.
+pub(in crate::restore) fn root_image_stays(of: Option<&Image>) -> bool {
+    of.is_some_and(|image| !properties(image).is_empty())
+}
+
 /// The image that carries a disk; for a server's own root, with the properties that make its hardware what it was.
 pub(in crate::restore) fn root_image(
     name: &str,
@@ -123,6 +132,9 @@ pub(in crate::restore) fn root_image(
 ) -> Value {
     let image = of.and_then(|(_, image)| image);
     let mut body = image.map(properties).unwrap_or_default();
+    if root_image_stays(image) {
+        put(&mut body, RESTORED_ROOT, Some("yes"));
+    }
     put(&mut body, "id", Some(id));
     put(&mut body, "name", Some(name));
     put(&mut body, "disk_format", Some("qcow2"));
@@ -140,7 +152,8 @@ pub(in crate::restore) fn root_image(
 fn properties(image: &Image) -> Body {
     let mut body = Body::new();
     for (key, value) in &image.properties {
-        let own = OF_GLANCE.contains(&key.as_str())
+        let own = key == RESTORED_ROOT
+            || OF_GLANCE.contains(&key.as_str())
             || OF_ORIGIN.contains(&key.as_str())
             || ["os_hash_", "os_glance_"]
                 .iter()

@@ -120,6 +120,8 @@ fn set_gateway(world: &mut World, call: &Call, id: &str, wanted: &Value) -> Resu
             "external_gateway_info",
             json!({"network_id": network, "external_fixed_ips": fixed, "enable_snat": true}),
         );
+        // An agent has it from now on.
+        router.set("availability_zones", json!(["nova"]));
     }
     Ok(())
 }

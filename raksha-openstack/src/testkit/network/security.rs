@@ -180,7 +180,8 @@ pub(super) fn rules(world: &mut World, call: &Call, path: &[&str]) -> Outcome {
     match (call.method.as_str(), path) {
         ("GET", []) => {
             let all = all_rules(world, &who.project, who.is_admin());
-            let all = all.into_iter().map(|(_, rule)| shown(rule));
+            // In lists, rules have no tags.
+            let all = all.into_iter().map(|(_, rule)| rule.clone());
             let found: Vec<_> = all
                 .filter(|rule| super::show::matches(call, rule))
                 .collect();

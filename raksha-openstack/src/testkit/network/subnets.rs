@@ -51,8 +51,8 @@ pub(super) fn create(world: &mut World, call: &Call, wanted: &Value) -> Result<S
         return Err(Refusal::bad(message).kind("InvalidInput"));
     }
     let Some((first, last, cidr)) = range(cidr) else {
-        let message = format!("Invalid input for cidr. Reason: '{cidr}' is not a valid IP subnet.");
-        return Err(Refusal::bad(message));
+        let message = format!("Invalid input for operation: {cidr} is not in a CIDR format.");
+        return Err(Refusal::bad(message).kind("InvalidInput"));
     };
     let others = world.state.filter(Kind::Subnet, |subnet| {
         subnet.text("network_id") == network_id
