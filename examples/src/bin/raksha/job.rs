@@ -9,6 +9,7 @@ use raksha_core::store::{BackupJob, IfNotReached, Protection};
 use serde_json::json;
 
 use crate::args::{JobVerb, if_not_reached, selection};
+use crate::authority;
 use crate::context::Context;
 use crate::interrupt;
 use crate::output::{short, size, table};
@@ -26,13 +27,15 @@ pub async fn carry_out(context: &Context, verb: JobVerb) -> Result<()> {
             schedule,
             retention,
             objective,
+            authority,
         } => {
             let new = NewJob::new(name, selection(&servers))
                 .with_consistency(consistency.into(), if_not_reached(refuse));
             let now = context.env.now();
-            let new = schedule::complete(new, now, &schedule, &retention, &objective)?;
+            let mut new = schedule::complete(new, now, &schedule, &retention, &objective)?;
             // What cannot be meant is found out before anything is opened.
             new.check()?;
+            new.delegation = authority::named(context, authority.as_deref()).await?;
             let id = context.raksha().await?.create_job(new).await?;
             context
                 .output
@@ -134,6 +137,7 @@ pub async fn carry_out(context: &Context, verb: JobVerb) -> Result<()> {
                         format!("schedule     {}", scheduled(&job)),
                         format!("keeps        {}", job.retention),
                         format!("objective    {}", objective(&job, &protection)),
+                        format!("authority    {}", authority_of(&job, &protection)),
                         format!("created      {}", job.created),
                         runs_table(&runs),
                     ];
@@ -182,6 +186,14 @@ fn objective(job: &BackupJob, protection: &Protection) -> String {
     match job.objective {
         Some(objective) => format!("{objective}: {}; {newest}", protection.objective),
         None => format!("none; {newest}"),
+    }
+}
+
+fn authority_of(job: &BackupJob, protection: &Protection) -> String {
+    match (job.delegation, &protection.authority) {
+        (None, _) => "that of the worker".to_owned(),
+        (Some(id), None) => format!("delegation {}, not looked at yet", short(id)),
+        (Some(id), Some(watch)) => format!("delegation {}: {}", short(id), watch.told),
     }
 }
 

@@ -1,6 +1,5 @@
 //! When jobs run and what is kept of them, and working on what is due.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -334,7 +333,7 @@ fn state(one: &DueRun) -> String {
 }
 
 async fn work(context: &Context, options: WorkOptions) -> Result<()> {
-    let raksha = context.raksha().await?;
+    let projects = context.projects().await?;
     let mut how = WorkerOptions::default();
     how.poll = options.poll;
     how.lease = options.lease;
@@ -344,8 +343,7 @@ async fn work(context: &Context, options: WorkOptions) -> Result<()> {
         ..Limits::default()
     };
     how.verify_sample = options.verify_sample;
-    let worker =
-        Worker::new(options.name, context.jobs().await?, Arc::new(raksha)).with_options(how);
+    let worker = Worker::new(options.name, context.jobs().await?, projects).with_options(how);
     let mut events = worker.events();
     let (json, quiet) = (context.common.json, context.common.quiet);
     let shown = tokio::spawn({
