@@ -380,6 +380,45 @@ fn jobs_run_by_themselves_and_keep_what_they_should() {
         "nothing is due yet"
     );
 
+    // What is given is changed, and the rest stays.
+    let changed = bench.json(&[
+        "job",
+        "update",
+        "nightly",
+        "--name",
+        "hourly",
+        "--keep-daily",
+        "7",
+    ]);
+    assert_eq!(
+        (&changed["id"], &changed["name"]),
+        (&job["id"], &Value::from("hourly"))
+    );
+    assert_eq!(changed["schedule"], job["schedule"]);
+    assert_eq!(
+        (
+            &changed["retention"]["daily"],
+            changed["retention"].get("last")
+        ),
+        (&Value::from(7), None)
+    );
+    let changed = bench.json(&[
+        "job",
+        "update",
+        "hourly",
+        "--no-schedule",
+        "--no-rpo",
+        "--keep-everything",
+    ]);
+    assert!(
+        changed.get("schedule").is_none() && changed.get("objective").is_none(),
+        "{changed}"
+    );
+    assert!(changed["retention"].get("daily").is_none(), "{changed}");
+    assert_eq!(changed["servers"], job["servers"]);
+    bench.failed(&["job", "update", "hourly", "--server", "ghost"]);
+    bench.done(&["job", "delete", "hourly"]);
+
     // A job whose interval is that of the clock's next minutes.
     let soon = [
         "job",

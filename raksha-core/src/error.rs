@@ -115,6 +115,11 @@ impl Error {
         self.0.operation
     }
 
+    /// What went wrong and, where somebody can do something, what to do: without the things involved, and without what caused it.
+    pub fn reason(&self) -> &str {
+        &self.0.message
+    }
+
     /// The things involved, in the order in which they were added: innermost first.
     pub fn context(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.0.context.iter().map(|(k, v)| (*k, v.as_str()))

@@ -98,6 +98,10 @@ hex_id!(
     /// Names one execution of a restore.
     RestoreId, 16, "restore id"
 );
+hex_id!(
+    /// Names a delegation.
+    DelegationId, 16, "delegation id"
+);
 
 impl JobId {
     /// A new one.
@@ -125,6 +129,13 @@ impl RunId {
 }
 
 impl RestoreId {
+    /// A new one.
+    pub fn random(env: &Env) -> Result<Self> {
+        env.random().map(Self)
+    }
+}
+
+impl DelegationId {
     /// A new one.
     pub fn random(env: &Env) -> Result<Self> {
         env.random().map(Self)

@@ -75,6 +75,7 @@
 //! | --- | --- |
 //! | [`protect`] | the verbs: jobs, runs, restores, and cleaning up after those that died |
 //! | [`work`] | workers that share what is due |
+//! | [`authority`] | by what right runs act that begin while nobody is there |
 //! | [`schedule`], [`retention`], [`objective`] | when jobs run, which points stay, how old the newest may become |
 //! | [`image`] | one disk as a tree of chunks: ingest, export, compare |
 //! | [`repository`] | what lies in a target: commit log, packs, indexes, keys; collect and verify |
@@ -90,6 +91,7 @@
 //! The format of a repository is specified in `docs/FORMAT.md`, the design in `docs/ARCHITECTURE.md`, how to implement a cloud or a target
 //! in `docs/EXTENDING.md`.
 
+pub mod authority;
 pub mod budget;
 pub mod cloud;
 pub mod direct;

@@ -116,6 +116,14 @@ impl Catalog {
         self.services.is_empty()
     }
 
+    /// The types under which it lists `service`, which may be an alias.
+    pub fn types_of(&self, service: &str) -> Vec<String> {
+        let names = service::names(service);
+        let listed = self.services.iter().map(|listed| &listed.service_type);
+        let found: BTreeSet<&String> = listed.filter(|one| names.contains(&one.as_str())).collect();
+        found.into_iter().cloned().collect()
+    }
+
     /// The endpoint of `service` (its [official type or an alias](service)) in `region` for `interface`.
     ///
     /// Names are tried in the order of [`service::names`]; the first that has such an endpoint counts. Without a `region` all

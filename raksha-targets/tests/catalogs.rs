@@ -131,7 +131,7 @@ async fn sqlite_keeps_logs_apart() {
 
 #[cfg(feature = "lab")]
 mod postgres {
-    use raksha_core::testkit::check_job_store;
+    use raksha_core::testkit::{check_delegation_store, check_job_store};
     use raksha_targets::SqlJobs;
     use raksha_targets::testkit::PostgresSchema;
 
@@ -155,7 +155,9 @@ mod postgres {
     #[tokio::test(flavor = "multi_thread")]
     async fn jobs() {
         let schema = PostgresSchema::new().await;
-        check_job_store(&SqlJobs::open(schema.address()).await.unwrap()).await;
+        let jobs = SqlJobs::open(schema.address()).await.unwrap();
+        check_job_store(&jobs).await;
+        check_delegation_store(&jobs).await;
         schema.remove().await;
     }
 }

@@ -37,6 +37,18 @@ pub struct Said {
 impl Program {
     /// The program, built beside this test. It knows of no target, cloud or key yet.
     pub fn find(build: Build) -> Self {
+        Self {
+            file: Self::built("raksha", build),
+            environment: Vec::new(),
+        }
+    }
+
+    /// Another program, built beside this test.
+    pub fn beside(name: &str) -> PathBuf {
+        Self::built(name, Build::Newest)
+    }
+
+    fn built(name: &str, build: Build) -> PathBuf {
         let own = std::env::current_exe().unwrap();
         let builds: &[&str] = match build {
             Build::Newest => &["release", "debug"],
@@ -44,7 +56,7 @@ impl Program {
         };
         // The test lies in target/debug/deps, or in the same below target/<triple>.
         let places = own.ancestors().skip(1).flat_map(|above| {
-            let inside = |build: &&str| above.join(build).join("raksha");
+            let inside = |build: &&str| above.join(build).join(name);
             builds.iter().map(inside)
         });
         let there = places.filter_map(|file| {
@@ -53,14 +65,11 @@ impl Program {
         });
         let Some((_, file)) = there.max() else {
             panic!(
-                "there is no raksha program in target/{}: build it with `cargo build --release --bins`, as tests/run does",
+                "there is no program {name} in target/{}: build it with `cargo build --release --bins`, as tests/run does",
                 builds.join(" or target/")
             );
         };
-        Self {
-            file,
-            environment: Vec::new(),
-        }
+        file
     }
 
     /// The same with a variable of the environment set: `RAKSHA_TARGET` and the like.

@@ -32,6 +32,8 @@ pub(super) struct Backup<'a> {
     pub(super) feed: &'a Feed,
     pub(super) stop: Stop,
     pub(super) leased: Option<&'a Leased>,
+    /// Whether the point before is not gone by.
+    pub(super) in_full: bool,
 }
 
 /// What a run made.
@@ -77,6 +79,9 @@ impl Backup<'_> {
         // Kept even if the base is not gone by in the end.
         let known = base.iter().flat_map(|base| &base.point.disks);
         taken.lies = known.map(|d| (d.disk.clone(), d.hint_lies)).collect();
+        if self.in_full {
+            base = None;
+        }
 
         let mut tries = 1;
         loop {

@@ -1,13 +1,15 @@
 //! What happens in a run or restore, told while it happens.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 use tokio::sync::broadcast;
 
+use super::alive::{Alive, Life};
 use crate::cloud::{ConsistencyLedger, DiskId, ResourceKey};
 use crate::id::PointId;
+pub use crate::store::Phase;
 use crate::store::RunCounts;
 
 /// How many events a listener may be behind before it misses some.
@@ -65,53 +67,6 @@ pub enum Event {
         /// It.
         warning: Warning,
     },
-}
-
-/// What a run or restore is busy with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Phase {
-    /// Finding the servers and all that belongs to them.
-    Discovering,
-    /// Looking whether it can succeed before anything is touched.
-    Checking,
-    /// Taking all disks at one instant.
-    Snapshotting,
-    /// Reading the disks and storing what is new.
-    Reading,
-    /// Making the recovery point durable.
-    Committing,
-    /// Removing what was only needed meanwhile.
-    Releasing,
-    /// Creating networks, volumes and whatever else servers stand on.
-    Creating,
-    /// Writing the disks and checking that they are what they were.
-    Writing,
-    /// Creating the servers.
-    CreatingServers,
-    /// Starting the servers.
-    Starting,
-    /// Removing again what was created.
-    Undoing,
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Discovering => "discovering",
-            Self::Checking => "checking",
-            Self::Snapshotting => "taking snapshots",
-            Self::Reading => "reading disks",
-            Self::Committing => "committing",
-            Self::Releasing => "releasing snapshots",
-            Self::Creating => "creating resources",
-            Self::Writing => "writing disks",
-            Self::CreatingServers => "creating servers",
-            Self::Starting => "starting servers",
-            Self::Undoing => "removing what was created",
-        })
-    }
 }
 
 /// Something that its owner should know, but which stops nothing. Display is one line.
@@ -215,47 +170,124 @@ impl Events {
     }
 }
 
-/// Where events go.
-#[derive(Debug)]
-pub(super) struct Feed {
-    sender: broadcast::Sender<Event>,
-    /// Kept, so that no slow listener misses one for good.
-    warnings: Mutex<Vec<Warning>>,
+/// How far a run or restore is that lives in this process.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Progress {
+    /// What it is busy with; none before it has begun.
+    pub phase: Option<Phase>,
+    /// The disks that it has turned to, in this order.
+    pub disks: Vec<DiskMeter>,
+    /// What its owner should know so far.
+    pub warnings: Vec<Warning>,
 }
 
-impl Feed {
-    pub(super) fn new() -> Self {
-        Self {
-            sender: broadcast::Sender::new(BACKLOG),
-            warnings: Mutex::default(),
+/// How far one disk is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DiskMeter {
+    /// The disk.
+    pub disk: DiskId,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Bytes so far; `logical_bytes` of `size` are dealt with.
+    pub counts: RunCounts,
+    /// Whether it is done.
+    pub done: bool,
+}
+
+impl Progress {
+    /// Goes on by an event.
+    fn follow(&mut self, event: &Event) {
+        match event {
+            Event::Phase { phase } => self.phase = Some(*phase),
+            Event::Disk { disk, size, counts } => self.turn(disk, *size, *counts, false),
+            Event::DiskDone { disk, size, counts } => self.turn(disk, *size, *counts, true),
+            Event::Warning { warning } => self.warnings.push(warning.clone()),
+            Event::Snapshotted { .. } | Event::Committed { .. } | Event::Created { .. } => {}
         }
     }
 
+    fn turn(&mut self, disk: &DiskId, size: u64, counts: RunCounts, done: bool) {
+        let meter = DiskMeter {
+            disk: disk.clone(),
+            size,
+            counts,
+            done,
+        };
+        match self.disks.iter_mut().find(|known| known.disk == *disk) {
+            Some(known) => *known = meter,
+            None => self.disks.push(meter),
+        }
+    }
+}
+
+/// Where events go. Cheap to clone; clones are the same.
+#[derive(Debug, Clone)]
+pub(super) struct Feed(Arc<Told>);
+
+#[derive(Debug)]
+struct Told {
+    /// Of which run or restore.
+    id: String,
+    sender: broadcast::Sender<Event>,
+    /// Everybody in this process hears of it as well.
+    alive: Alive,
+    /// Kept, so that no slow listener misses anything for good.
+    progress: Mutex<Progress>,
+    /// Lasts as long as the phase.
+    span: Mutex<tracing::Span>,
+}
+
+impl Feed {
+    pub(super) fn new(id: impl fmt::Display, alive: &Alive) -> Self {
+        Self(Arc::new(Told {
+            id: id.to_string(),
+            sender: broadcast::Sender::new(BACKLOG),
+            alive: alive.clone(),
+            progress: Mutex::default(),
+            span: Mutex::new(tracing::Span::none()),
+        }))
+    }
+
     pub(super) fn listen(&self) -> Events {
-        Events(self.sender.subscribe())
+        Events(self.0.sender.subscribe())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        let progress = self.0.progress.lock();
+        progress.unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn say(&self, event: Event) {
+        self.lock().follow(&event);
+        self.0.alive.tell(&self.0.id, || Life::Event(event.clone()));
         // That nobody listens is fine.
-        let _ = self.sender.send(event);
+        let _ = self.0.sender.send(event);
+    }
+
+    /// How far it is.
+    pub(super) fn progress(&self) -> Progress {
+        self.lock().clone()
     }
 
     /// All warnings so far.
     pub(super) fn warnings(&self) -> Vec<Warning> {
-        let warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
-        warnings.clone()
+        self.lock().warnings.clone()
+    }
+
+    /// What it is busy with.
+    pub(super) fn current(&self) -> Option<Phase> {
+        self.lock().phase
     }
 
     pub(super) fn phase(&self, phase: Phase) {
         tracing::debug!(%phase, "phase");
+        let span = tracing::info_span!("phase", %phase);
+        *self.0.span.lock().unwrap_or_else(PoisonError::into_inner) = span;
         self.say(Event::Phase { phase });
     }
 
     pub(super) fn warn(&self, warning: Warning) {
         tracing::warn!("{warning}");
-        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
-        warnings.push(warning.clone());
-        drop(warnings);
         self.say(Event::Warning { warning });
     }
 }

@@ -4,7 +4,7 @@ use super::raksha::Raksha;
 use super::temporaries::{Left, Record};
 use crate::cloud::{Consistency, Selection};
 use crate::error::{Error, Kind, Result};
-use crate::id::{JobId, RunId};
+use crate::id::{DelegationId, JobId, RunId};
 use crate::objective::Objective;
 use crate::retention::Retention;
 use crate::schedule::{Schedule, Trigger};
@@ -29,12 +29,16 @@ pub struct NewJob {
     pub if_not_reached: IfNotReached,
     /// When it runs by itself; none if only when somebody asks for it.
     pub schedule: Option<Schedule>,
+    /// The operator's policy that schedule, retention and objective are taken from, by its name: a note, which changes nothing.
+    pub policy: Option<String>,
     /// Which of its points are kept.
     pub retention: Retention,
     /// How old its newest verified point may become.
     pub objective: Option<Objective>,
     /// How many of its due runs may be under way at once; 1 unless said otherwise.
     pub max_parallel: u32,
+    /// By whose right its runs act; none for that of the worker itself.
+    pub delegation: Option<DelegationId>,
 }
 
 impl NewJob {
@@ -46,9 +50,11 @@ impl NewJob {
             consistency: Consistency::default(),
             if_not_reached: IfNotReached::default(),
             schedule: None,
+            policy: None,
             retention: Retention::everything(),
             objective: None,
             max_parallel: 1,
+            delegation: None,
         }
     }
 
@@ -77,6 +83,29 @@ impl NewJob {
     #[must_use]
     pub fn with_max_parallel(mut self, runs: u32) -> Self {
         self.max_parallel = runs;
+        self
+    }
+
+    /// What a job says already, to be changed.
+    pub fn of(job: &BackupJob) -> Self {
+        Self {
+            name: job.name.clone(),
+            servers: job.servers.clone(),
+            consistency: job.consistency,
+            if_not_reached: job.if_not_reached,
+            schedule: job.schedule.clone(),
+            policy: job.policy.clone(),
+            retention: job.retention.clone(),
+            objective: job.objective,
+            max_parallel: job.max_parallel,
+            delegation: job.delegation,
+        }
+    }
+
+    /// Has its runs act by this delegation of the project.
+    #[must_use]
+    pub fn with_delegation(mut self, delegation: DelegationId) -> Self {
+        self.delegation = Some(delegation);
         self
     }
 
@@ -141,7 +170,7 @@ impl Raksha {
     ///
     /// # Errors
     /// [`Kind::Invalid`] if [something cannot be meant](NewJob::check), the job selects no server or a name selects several;
-    /// [`Kind::NotFound`] if a server does not exist; [`Kind::AlreadyExists`] if the project has a job of that name.
+    /// [`Kind::NotFound`] if a server or the delegation does not exist; [`Kind::AlreadyExists`] if the project has a job of that name.
     pub async fn create_job(&self, new: NewJob) -> Result<JobId> {
         new.check()?;
         let known = self.jobs.jobs(&self.project).await?;
@@ -153,13 +182,7 @@ impl Raksha {
             )
             .with("job", &new.name));
         }
-        let found = self.cloud.discovery.discover(&new.servers).await?;
-        if found.servers.is_empty() {
-            let message = "it protects nothing: no server is selected at present";
-            return Err(Error::new(Kind::Invalid, "create job", message)
-                .with("job", &new.name)
-                .with("field", "servers"));
-        }
+        self.find_servers(&new).await?;
         let job = BackupJob {
             id: JobId::random(self.env())?,
             project: self.project.clone(),
@@ -170,13 +193,59 @@ impl Raksha {
             // By the clock that due times are counted by.
             created: self.jobs.now().await?,
             schedule: new.schedule,
+            policy: new.policy,
             retention: new.retention,
             objective: new.objective,
             max_parallel: new.max_parallel,
             placement: self.placement.clone(),
+            delegation: new.delegation,
         };
         self.jobs.create_job(&job).await?;
         Ok(job.id)
+    }
+
+    /// Makes `new` of a job, once the cloud has confirmed that its servers exist. Its id stays, as do its runs and points, and what is queued of it; see
+    /// [`JobStore::update_job`](crate::store::JobStore::update_job).
+    ///
+    /// # Errors
+    /// As [`create_job`](Self::create_job); [`Kind::NotFound`] also if the project has no such job.
+    pub async fn update_job(&self, id: JobId, new: NewJob) -> Result<BackupJob> {
+        new.check()?;
+        let mut job = self.job(id).await?;
+        if job.servers != new.servers {
+            self.find_servers(&new).await?;
+        }
+        let NewJob {
+            name,
+            servers,
+            consistency,
+            if_not_reached,
+            schedule,
+            policy,
+            retention,
+            objective,
+            max_parallel,
+            delegation,
+        } = new;
+        (job.name, job.servers) = (name, servers);
+        (job.consistency, job.if_not_reached) = (consistency, if_not_reached);
+        (job.schedule, job.retention) = (schedule, retention);
+        (job.objective, job.max_parallel) = (objective, max_parallel);
+        (job.policy, job.delegation) = (policy, delegation);
+        self.jobs.update_job(&job).await?;
+        Ok(job)
+    }
+
+    /// Refuses a job that selects no server.
+    async fn find_servers(&self, new: &NewJob) -> Result<()> {
+        let found = self.cloud.discovery.discover(&new.servers).await?;
+        if found.servers.is_empty() {
+            let message = "it protects nothing: no server is selected at present";
+            return Err(Error::new(Kind::Invalid, "create job", message)
+                .with("job", &new.name)
+                .with("field", "servers"));
+        }
+        Ok(())
     }
 
     /// The project's jobs, in the order of their names.

@@ -51,6 +51,7 @@
 //! # raksha_core::Result::<()>::Ok(()) }).unwrap();
 //! ```
 
+mod alive;
 mod backup;
 mod cancel;
 pub mod disk;
@@ -58,6 +59,7 @@ mod event;
 mod gauge;
 mod job;
 mod plan;
+mod quota;
 mod raksha;
 mod read_disks;
 mod reap;
@@ -73,14 +75,16 @@ mod temporaries;
 mod tests;
 mod undo;
 
+pub use alive::{Alive, Life, Lives};
 pub use cancel::Cancel;
-pub use event::{Event, Events, Phase, Warning};
+pub use event::{DiskMeter, Event, Events, Phase, Progress, Warning};
 pub use job::NewJob;
 pub use plan::{Conflict, RestorePlan, Step};
+pub use quota::{Quotas, Usage};
 pub use raksha::{Cloud, Raksha};
 pub use reap::{Dead, Reaped};
 pub use replicate::{Replicated, heal, heal_from_replica, replicate};
 pub use restore::{RestoreFrom, RestoreHandle, RestoreReport};
-pub use run::{RunHandle, RunReport};
+pub use run::{RunHandle, RunOptions, RunReport};
 pub use scope::{RestoreOptions, Scope};
 pub use temporaries::Left;

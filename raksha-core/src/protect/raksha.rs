@@ -1,9 +1,9 @@
 //! What an embedder holds.
 
-use std::collections::BTreeSet;
-use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use super::alive::Alive;
+use super::quota::Quotas;
 use crate::cloud::{ResourceDiscovery, ResourceRestorer, SnapshotProvider};
 use crate::env::Env;
 use crate::error::{Error, Kind, Result};
@@ -47,6 +47,7 @@ pub struct Raksha {
     pub(super) project: ProjectId,
     pub(super) principal: Option<String>,
     pub(super) placement: Placement,
+    pub(super) quotas: Quotas,
     pub(super) disks_at_once: usize,
     /// The runs and restores that live in this process.
     pub(super) alive: Alive,
@@ -67,6 +68,7 @@ impl Raksha {
             project,
             principal: None,
             placement: Placement::default(),
+            quotas: Quotas::default(),
             disks_at_once: 4,
             alive: Alive::default(),
         }
@@ -83,6 +85,14 @@ impl Raksha {
     #[must_use]
     pub fn with_placement(mut self, placement: Placement) -> Self {
         self.placement = placement;
+        self
+    }
+
+    /// Shares what is known of the runs and restores that live in this process with others that were given `alive`: for services, which open a
+    /// project anew for each request.
+    #[must_use]
+    pub fn with_alive(mut self, alive: Alive) -> Self {
+        self.alive = alive;
         self
     }
 
@@ -160,47 +170,4 @@ fn unknown_point(id: PointId) -> Error {
         "the project has none of this id",
     )
     .with("point", id)
-}
-
-/// The ids of runs and restores that live in this process.
-#[derive(Clone, Default)]
-pub(super) struct Alive(Arc<Mutex<BTreeSet<String>>>);
-
-impl Alive {
-    fn lock(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Counts `id` as alive until the guard is dropped.
-    pub(super) fn enter(&self, id: impl fmt::Display) -> AliveGuard {
-        let id = id.to_string();
-        self.lock().insert(id.clone());
-        AliveGuard {
-            alive: self.clone(),
-            id,
-        }
-    }
-
-    pub(super) fn contains(&self, id: impl fmt::Display) -> bool {
-        self.lock().contains(&id.to_string())
-    }
-}
-
-impl fmt::Debug for Alive {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.lock().iter()).finish()
-    }
-}
-
-/// Counts a run or restore as alive for as long as it exists.
-#[derive(Debug)]
-pub(super) struct AliveGuard {
-    alive: Alive,
-    id: String,
-}
-
-impl Drop for AliveGuard {
-    fn drop(&mut self) {
-        self.alive.lock().remove(&self.id);
-    }
 }

@@ -1,7 +1,7 @@
 //! Carrying out a restore plan, step by step.
 
-use futures_util::StreamExt;
-use futures_util::stream;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt, stream};
 
 use super::cancel::{Cancel, Stop};
 use super::event::{Event, Feed, Phase};
@@ -103,13 +103,18 @@ impl Rebuild<'_> {
             _ => None,
         });
         let (failed, stop) = (&failed, &stop);
-        let each = disks.map(|(disk, size)| async move {
-            let written = self.write_disk(reader, ids, disk, size, stop).await;
-            if written.is_err() {
-                failed.cancel();
-            }
-            written.map_err(|error| error.with("disk", disk))
-        });
+        let mut each: Vec<BoxFuture<'_, Result<Option<Created>>>> = Vec::new();
+        // Boxed, so that the compiler sees that a restore can be sent to another thread.
+        for (disk, size) in disks {
+            let write = async move {
+                let written = self.write_disk(reader, ids, disk, size, stop).await;
+                if written.is_err() {
+                    failed.cancel();
+                }
+                written.map_err(|error| error.with("disk", disk))
+            };
+            each.push(write.boxed());
+        }
         let all = stream::iter(each).buffered(self.raksha.disks_at_once);
         let settled = all_or_first_error(all.collect().await)?;
         Ok(settled.into_iter().flatten().collect())

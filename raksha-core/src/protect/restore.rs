@@ -4,12 +4,14 @@ use std::convert::Infallible;
 
 use serde::Serialize;
 use tokio::sync::Mutex;
+use tracing::Instrument;
 
+use super::alive::AliveGuard;
 use super::cancel::{Cancel, Stop};
 use super::event::{Events, Feed, Phase, Warning};
 use super::gauge::Gauge;
 use super::plan::RestorePlan;
-use super::raksha::{AliveGuard, Raksha};
+use super::raksha::Raksha;
 use super::rebuild::Rebuild;
 use super::run::BEAT;
 use super::scope::RestoreOptions;
@@ -17,7 +19,7 @@ use crate::cloud::{Created, RestoreRequest};
 use crate::error::{Error, Kind, Result};
 use crate::id::{PointId, RestoreId, RunId};
 use crate::point::RecoveryPoint;
-use crate::store::{RestoreOutcome, RestoreRun, RestoreState, RunOutcome, RunState};
+use crate::store::{DiskProgress, RestoreOutcome, RestoreRun, RestoreState, RunOutcome, RunState};
 
 /// What to restore: a recovery point, or what a run made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,17 +173,20 @@ impl Raksha {
             started,
             seen: started,
             state: RestoreState::Running,
+            phase: None,
+            disks: Vec::new(),
             created: Vec::new(),
         };
-        let alive = self.alive.enter(run.id);
+        let (cancel, feed) = (Cancel::new(), Feed::new(run.id, &self.alive));
+        let alive = self.alive.enter(run.id, &cancel, &feed);
         self.jobs.create_restore(&run).await?;
         Ok(RestoreHandle {
             raksha: self.clone(),
             plan,
             point,
             request,
-            cancel: Cancel::new(),
-            feed: Feed::new(),
+            cancel,
+            feed,
             id: run.id,
             journal: Journal {
                 raksha: self.clone(),
@@ -216,12 +221,17 @@ impl RestoreHandle {
     pub async fn finish(self) -> Result<RestoreReport> {
         let gauge = Gauge::default();
         let lost = Cancel::new();
-        tokio::select! {
-            biased;
-            report = self.work(&gauge, &lost) => report,
-            never = gauge.tell(&self.feed) => match never {},
-            never = self.beat(&lost) => match never {},
-        }
+        let (restore, point) = (self.id, self.plan.point);
+        let span = tracing::info_span!("restore", %restore, %point, project = %self.raksha.project);
+        let finished = async {
+            tokio::select! {
+                biased;
+                report = self.work(&gauge, &lost) => report,
+                never = gauge.tell(&self.feed) => match never {},
+                never = self.beat(&gauge, &lost) => match never {},
+            }
+        };
+        finished.instrument(span).await
     }
 
     async fn work(&self, gauge: &Gauge, lost: &Cancel) -> Result<RestoreReport> {
@@ -265,7 +275,7 @@ impl RestoreHandle {
             )
             .with("restore", id));
         }
-        self.end(done.as_ref().err()).await;
+        self.end(gauge, done.as_ref().err()).await;
         done?;
         let run = self.journal.run.lock().await;
         Ok(RestoreReport {
@@ -277,7 +287,7 @@ impl RestoreHandle {
     }
 
     /// Records the end. After an error everything that was created is removed first.
-    async fn end(&self, error: Option<&Error>) {
+    async fn end(&self, gauge: &Gauge, error: Option<&Error>) {
         let outcome = match error {
             None => RestoreOutcome::Succeeded,
             Some(error) if error.kind() == Kind::Cancelled => RestoreOutcome::Cancelled,
@@ -296,7 +306,9 @@ impl RestoreHandle {
             self.journal.run.lock().await.created = undone.created;
         }
         let at = self.raksha.env().now();
+        let progress = self.progress(gauge);
         let ended = self.journal.change(|run| {
+            (run.phase, run.disks) = progress;
             run.state = RestoreState::Ended { at, outcome };
         });
         let kept = async {
@@ -313,6 +325,11 @@ impl RestoreHandle {
         }
     }
 
+    /// How far it is, for the record.
+    fn progress(&self, gauge: &Gauge) -> (Option<Phase>, Vec<DiskProgress>) {
+        (self.feed.current(), gauge.disks())
+    }
+
     /// What was created is no temporary any more.
     async fn keep(&self) -> Result<()> {
         let owner = self.id.to_string();
@@ -324,10 +341,12 @@ impl RestoreHandle {
     }
 
     /// Gives a sign of life, for ever. Cancels `lost` if the record says that the restore has ended, or is gone.
-    async fn beat(&self, lost: &Cancel) -> Infallible {
+    async fn beat(&self, gauge: &Gauge, lost: &Cancel) -> Infallible {
         loop {
             tokio::time::sleep(BEAT).await;
-            if let Err(error) = self.journal.change(|_| ()).await {
+            let progress = self.progress(gauge);
+            let change = |run: &mut RestoreRun| (run.phase, run.disks) = progress;
+            if let Err(error) = self.journal.change(change).await {
                 match error.kind() {
                     Kind::Conflict | Kind::NotFound => lost.cancel(),
                     _ => tracing::debug!(%error, "no sign of life was recorded"),

@@ -5,12 +5,14 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use serde::Serialize;
+use tracing::Instrument;
 
+use super::alive::AliveGuard;
 use super::backup::{Backup, Made};
 use super::cancel::{Cancel, Stop};
 use super::event::{Events, Feed, Phase, Warning};
 use super::gauge::{Gauge, sum};
-use super::raksha::{AliveGuard, Raksha};
+use super::raksha::Raksha;
 use super::session::end_session;
 use super::temporaries::{Left, Record};
 use crate::cloud::ConsistencyLedger;
@@ -36,7 +38,23 @@ pub struct RunHandle {
     cancel: Cancel,
     feed: Feed,
     leased: Option<Leased>,
+    options: RunOptions,
     _alive: AliveGuard,
+}
+
+/// How a run that somebody asks for is done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RunOptions {
+    /// Whether all is read, whatever the cloud says has not changed since the point before.
+    pub in_full: bool,
+}
+
+impl RunOptions {
+    /// Reads all.
+    pub fn in_full() -> Self {
+        Self { in_full: true }
+    }
 }
 
 /// The lease by which a run that was due is under way.
@@ -79,30 +97,42 @@ impl Raksha {
     /// Begins a run of a job: it is recorded when this returns, and goes on while [`RunHandle::finish`] is awaited.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] if the project has no such job.
+    /// [`Kind::NotFound`] if the project has no such job, [`Kind::Full`] if one of its [quotas](super::Quotas) is used up.
     pub async fn run(&self, job: JobId) -> Result<RunHandle> {
+        self.run_with(job, RunOptions::default()).await
+    }
+
+    /// The same, done so.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub async fn run_with(&self, job: JobId, options: RunOptions) -> Result<RunHandle> {
         let job = self.job(job).await?;
+        self.within_quotas().await?;
         let run = self.new_run(&job, RunId::random(self.env())?, None);
-        let alive = self.alive.enter(run.id);
-        self.jobs.create_run(&run).await?;
-        Ok(self.handle(job, run, None, alive))
+        let mut handle = self.handle(job, run, None);
+        handle.options = options;
+        self.jobs.create_run(&handle.run).await?;
+        Ok(handle)
     }
 
     /// Begins the run that `lease` is for, and renews the lease for `duration` as long as the run is under way. It is stopped when somebody else takes it
     /// over, and whatever it does after that has no effect.
     ///
     /// # Errors
-    /// [`Kind::Fenced`] if somebody has taken the due run over, [`Kind::NotFound`] if the project has no such job.
+    /// [`Kind::Fenced`] if somebody has taken the due run over, [`Kind::NotFound`] if the project has no such job, [`Kind::Full`] if one of its
+    /// [quotas](super::Quotas) is used up.
     pub async fn run_due(&self, lease: &Lease, duration: Duration) -> Result<RunHandle> {
         let job = self.job(lease.job).await?;
+        self.within_quotas().await?;
         let run = self.new_run(&job, lease.run_id(), Some(lease.due));
-        let alive = self.alive.enter(run.id);
-        self.jobs.start_run(lease, &run).await?;
         let leased = Leased {
             lease: lease.clone(),
             duration,
         };
-        Ok(self.handle(job, run, Some(leased), alive))
+        let handle = self.handle(job, run, Some(leased));
+        self.jobs.start_run(lease, &handle.run).await?;
+        Ok(handle)
     }
 
     fn new_run(&self, job: &BackupJob, id: RunId, due: Option<Timestamp>) -> BackupRun {
@@ -115,25 +145,23 @@ impl Raksha {
             started: now,
             seen: now,
             state: RunState::Running,
+            phase: None,
             counts: RunCounts::default(),
             disks: Vec::new(),
         }
     }
 
-    fn handle(
-        &self,
-        job: BackupJob,
-        run: BackupRun,
-        leased: Option<Leased>,
-        alive: AliveGuard,
-    ) -> RunHandle {
+    fn handle(&self, job: BackupJob, run: BackupRun, leased: Option<Leased>) -> RunHandle {
+        let (cancel, feed) = (Cancel::new(), Feed::new(run.id, &self.alive));
+        let alive = self.alive.enter(run.id, &cancel, &feed);
         RunHandle {
             raksha: self.clone(),
             job,
             run,
-            cancel: Cancel::new(),
-            feed: Feed::new(),
+            cancel,
+            feed,
             leased,
+            options: RunOptions::default(),
             _alive: alive,
         }
     }
@@ -163,12 +191,17 @@ impl RunHandle {
     pub async fn finish(self) -> Result<RunReport> {
         let gauge = Gauge::default();
         let lost = Cancel::new();
-        tokio::select! {
-            biased;
-            report = self.work(&gauge, &lost) => report,
-            never = gauge.tell(&self.feed) => match never {},
-            never = self.beat(&gauge, &lost) => match never {},
-        }
+        let (run, job) = (self.run.id, &self.job);
+        let span = tracing::info_span!("run", %run, job = %job.id, project = %job.project);
+        let finished = async {
+            tokio::select! {
+                biased;
+                report = self.work(&gauge, &lost) => report,
+                never = gauge.tell(&self.feed) => match never {},
+                never = self.beat(&gauge, &lost) => match never {},
+            }
+        };
+        finished.instrument(span).await
     }
 
     async fn work(&self, gauge: &Gauge, lost: &Cancel) -> Result<RunReport> {
@@ -183,6 +216,7 @@ impl RunHandle {
             feed: &self.feed,
             stop: Stop::on(&self.cancel).or(lost),
             leased: self.leased.as_ref(),
+            in_full: self.options.in_full,
         };
         let made = backup.make(&mut session).await;
         self.feed.phase(Phase::Releasing);
@@ -289,6 +323,7 @@ impl RunHandle {
         BackupRun {
             seen: self.raksha.env().now(),
             state,
+            phase: self.feed.current(),
             counts: sum(&disks),
             disks,
             ..self.run.clone()

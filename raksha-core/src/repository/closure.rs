@@ -23,7 +23,45 @@ pub struct Closures {
     pub points: BTreeMap<PointId, BTreeSet<Path>>,
 }
 
+/// What a point takes in the target.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct PointSize {
+    /// Bytes of the packs that no other point needs: what can be had back if it is forgotten.
+    pub unique_bytes: u64,
+    /// Bytes of the packs that others need as well.
+    pub shared_bytes: u64,
+}
+
 impl Repository {
+    /// What each point takes in the target, by the packs that hold what it reaches. A pack is shared as soon as another point needs anything in it, so what
+    /// is unique is the least that forgetting gives back; collecting with rewriting gives back more. Costs as much as [`closures`](Self::closures).
+    ///
+    /// # Errors
+    /// As [`closures`](Self::closures).
+    pub async fn point_sizes(&self, who: &str) -> Result<BTreeMap<PointId, PointSize>> {
+        let found = self.closures(who).await?;
+        let state = self.shared.log.seen().await;
+        let bytes: BTreeMap<Path, u64> = (state.packs.iter())
+            .map(|(name, pack)| (name.location(ObjectKind::Pack), pack.bytes))
+            .collect();
+        let mut needed: BTreeMap<&Path, u32> = BTreeMap::new();
+        for object in found.points.values().flatten() {
+            *needed.entry(object).or_default() += 1;
+        }
+        let sizes = found.points.iter().map(|(id, objects)| {
+            let mut size = PointSize::default();
+            for object in objects {
+                let bytes = bytes.get(object).copied().unwrap_or(0);
+                match needed.get(object) {
+                    Some(1) => size.unique_bytes += bytes,
+                    _ => size.shared_bytes += bytes,
+                }
+            }
+            (*id, size)
+        });
+        Ok(sizes.collect())
+    }
+
     /// What the points need that there are. Walks all their trees, so it costs about as much as reading all their nodes; points that share most of
     /// their trees are still walked one by one. They stay whole meanwhile.
     ///

@@ -53,7 +53,7 @@ mod verify;
 mod verify_deep;
 mod writer;
 
-pub use closure::Closures;
+pub use closure::{Closures, PointSize};
 pub use collect::{CollectOptions, Collected};
 pub use compress::Compression;
 pub use entry::{Action, Entry, LogHome, Purpose};

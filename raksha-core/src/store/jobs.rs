@@ -5,10 +5,10 @@ use std::fmt;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::{Placement, RestoreRun, RunQueue};
+use super::{DelegationStore, Phase, Placement, RestoreRun, RunQueue};
 use crate::cloud::{Consistency, DiskId, Selection, Temporary};
 use crate::error::Result;
-use crate::id::{JobId, PointId, ProjectId, RestoreId, RunId};
+use crate::id::{DelegationId, JobId, PointId, ProjectId, RestoreId, RunId};
 use crate::objective::Objective;
 use crate::retention::Retention;
 use crate::schedule::Schedule;
@@ -34,6 +34,9 @@ pub struct BackupJob {
     /// When it runs by itself; none if only when somebody asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<Schedule>,
+    /// The operator's policy that schedule, retention and objective were taken from, by its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
     /// Which of its points are kept.
     #[serde(default)]
     pub retention: Retention,
@@ -46,6 +49,9 @@ pub struct BackupJob {
     /// Where its runs count for limits.
     #[serde(default)]
     pub placement: Placement,
+    /// By whose right its runs act; none for that of the worker itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delegation: Option<DelegationId>,
 }
 
 fn one() -> u32 {
@@ -81,6 +87,9 @@ pub struct BackupRun {
     pub seen: Timestamp,
     /// Where it stands.
     pub state: RunState,
+    /// What it was busy with when it last gave a sign of life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
     /// Bytes so far, over all disks.
     pub counts: RunCounts,
     /// The same for each disk.
@@ -182,15 +191,26 @@ pub struct DiskProgress {
 /// - A project sees only what is its own: an id of another project is [`Kind::NotFound`](crate::Kind::NotFound), as if it did not exist.
 /// - A job that is [tracked](BackupJob::is_tracked) is [overdue](RunQueue::overdue) from its creation on, and planned up to then.
 #[async_trait]
-pub trait JobStore: RunQueue + Send + Sync + fmt::Debug {
-    /// Stores a new job. [`Kind::AlreadyExists`](crate::Kind::AlreadyExists) if the project has one of that name or the id is taken.
+pub trait JobStore: RunQueue + DelegationStore + Send + Sync + fmt::Debug {
+    /// Stores a new job. [`Kind::AlreadyExists`](crate::Kind::AlreadyExists) if the project has one of that name or the id is taken,
+    /// [`Kind::NotFound`](crate::Kind::NotFound) if it names a delegation that the project does not have.
     async fn create_job(&self, job: &BackupJob) -> Result<()>;
 
     /// The job with this id.
     async fn job(&self, project: &ProjectId, id: JobId) -> Result<BackupJob>;
 
+    /// The projects that have a job, a run or a restore, in order.
+    async fn projects(&self) -> Result<Vec<ProjectId>>;
+
     /// All jobs of a project, in the order of their names.
     async fn jobs(&self, project: &ProjectId) -> Result<Vec<BackupJob>>;
+
+    /// Replaces a job: all but its id, its project and when it was made. [`Kind::NotFound`](crate::Kind::NotFound) if the project has none of this id,
+    /// or it names a delegation that the project does not have, [`Kind::AlreadyExists`](crate::Kind::AlreadyExists) if another one has the name.
+    ///
+    /// Runs that are queued stay queued, and become what the new job says when they are taken. What follows is planned anew, as
+    /// [`Tracking::replaced`](super::Tracking::replaced) has it.
+    async fn update_job(&self, job: &BackupJob) -> Result<()>;
 
     /// Removes a job; its runs stay listed. [`Kind::Conflict`](crate::Kind::Conflict) while one of its runs is under way.
     async fn delete_job(&self, project: &ProjectId, id: JobId) -> Result<()>;

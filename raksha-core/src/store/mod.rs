@@ -6,20 +6,24 @@
 
 mod catalog;
 mod chunks;
+mod delegations;
 mod jobs;
 mod mirrored_catalog;
 mod object_catalog;
+mod phase;
 mod queue;
 mod restores;
 
 pub use catalog::{Appended, ManifestCatalog};
 pub use chunks::{Chunk, ChunkNamer, ChunkSource, ChunkStore, Role, Stored};
+pub use delegations::DelegationStore;
 pub use jobs::{
     BackupJob, BackupRun, DiskProgress, IfNotReached, JobStore, RunCounts, RunOutcome, RunState,
 };
 pub(crate) use mirrored_catalog::Mirror;
 pub use mirrored_catalog::MirroredCatalog;
 pub use object_catalog::ObjectCatalog;
+pub use phase::Phase;
 pub use queue::{
     DueEnd, DueRun, DueState, Lease, Limits, Placement, Protection, RunQueue, Tracking,
     VerifiedPoint,

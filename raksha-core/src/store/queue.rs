@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::{BackupJob, BackupRun, RunOutcome};
+use crate::authority::Watch;
 use crate::error::Result;
 use crate::id::{JobId, PointId, ProjectId, RunId};
 use crate::objective::ObjectiveState;
@@ -147,6 +148,28 @@ pub struct Tracking {
     pub revision: u64,
 }
 
+impl Tracking {
+    /// What is known once `job` has taken the place of the job, at the time `now`: due times of another schedule count from now on, so that none of
+    /// those that have passed is taken for missed; and somebody should look at the job at once.
+    #[must_use]
+    pub fn replaced(mut self, job: &BackupJob, now: Timestamp) -> Self {
+        let mut job = job.clone();
+        job.created = self.job.created;
+        if job.schedule != self.job.schedule {
+            self.planned = self.planned.max(now);
+        }
+        if job.objective.is_none() {
+            self.protection.objective = ObjectiveState::default();
+        }
+        if job.delegation != self.job.delegation {
+            self.protection.authority = None;
+        }
+        self.look_at = job.is_tracked().then_some(now);
+        self.job = job;
+        self
+    }
+}
+
 /// How well a job is protected, as it was last found.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -156,6 +179,9 @@ pub struct Protection {
     pub verified: Option<VerifiedPoint>,
     /// How it stands to its objective.
     pub objective: ObjectiveState,
+    /// How its authority stands, if it has a delegation that somebody looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authority: Option<Watch>,
 }
 
 /// A point that was found to be whole.

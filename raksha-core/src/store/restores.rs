@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{DiskProgress, Phase};
 use crate::cloud::Created;
 use crate::id::{PointId, ProjectId, RestoreId};
 use crate::time::Timestamp;
@@ -21,6 +22,12 @@ pub struct RestoreRun {
     pub seen: Timestamp,
     /// Where it stands.
     pub state: RestoreState,
+    /// What it was busy with when it last gave a sign of life.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+    /// The bytes of each disk then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disks: Vec<DiskProgress>,
     /// What it created and has not removed again, in order. After a restore that did not succeed this is what is left to undo.
     #[serde(default)]
     pub created: Vec<Created>,

@@ -12,8 +12,8 @@ use crate::objective::Objective;
 use crate::retention::Retention;
 use crate::schedule::{Schedule, Zone};
 use crate::store::{
-    BackupJob, BackupRun, IfNotReached, JobStore, Placement, RestoreOutcome, RestoreRun,
-    RestoreState, RunCounts, RunOutcome, RunState,
+    BackupJob, BackupRun, DueRun, DueState, IfNotReached, JobStore, Placement, RestoreOutcome,
+    RestoreRun, RestoreState, RunCounts, RunOutcome, RunState,
 };
 use crate::time::Timestamp;
 
@@ -23,6 +23,7 @@ use crate::time::Timestamp;
 /// If the store breaks its contract; the message says how.
 pub async fn check_job_store(store: &dyn JobStore) {
     jobs(store).await;
+    a_job_is_replaced(store).await;
     runs(store).await;
     a_job_with_a_run_under_way_stays(store).await;
     restores(store).await;
@@ -44,6 +45,7 @@ pub(super) fn job(owner: &str, n: u8, name: &str) -> BackupJob {
         if_not_reached: IfNotReached::Refuse,
         created: Timestamp::from_millis(1_383_642_000_000),
         schedule: Schedule::cron("30 2 * * *", Zone::utc()).ok(),
+        policy: None,
         retention: Retention {
             daily: 7,
             ..Retention::default()
@@ -51,6 +53,7 @@ pub(super) fn job(owner: &str, n: u8, name: &str) -> BackupJob {
         objective: Some(Objective::new(Duration::from_secs(86_400))),
         max_parallel: 2,
         placement: Placement::default(),
+        delegation: None,
     }
 }
 
@@ -63,6 +66,7 @@ pub(super) fn run(of: &BackupJob, n: u8, started: u64) -> BackupRun {
         started: Timestamp::from_millis(started),
         seen: Timestamp::from_millis(started),
         state: RunState::Running,
+        phase: None,
         counts: RunCounts::default(),
         disks: Vec::new(),
     }
@@ -115,6 +119,7 @@ async fn jobs(store: &dyn JobStore) {
         "deleting another project's job",
     );
 
+    assert_eq!(store.projects().await.unwrap(), [a.clone(), b.clone()]);
     store.delete_job(&a, ant.id).await.unwrap();
     is(store.job(&a, ant.id).await, Kind::NotFound, "a deleted job");
     is(
@@ -123,6 +128,83 @@ async fn jobs(store: &dyn JobStore) {
         "deleting a job twice",
     );
     store.create_job(&ant).await.unwrap();
+}
+
+async fn a_job_is_replaced(store: &dyn JobStore) {
+    let (a, b) = (project("a"), project("b"));
+    let mut changed = job("a", 41, "changed");
+    store.create_job(&changed).await.unwrap();
+    store.create_job(&job("a", 42, "neighbour")).await.unwrap();
+    let before = store.tracking(&a, changed.id).await.unwrap();
+    let due = DueRun {
+        job: changed.id,
+        project: a.clone(),
+        due: Timestamp::from_millis(1_383_700_000_000),
+        ready: Timestamp::from_millis(1_383_700_000_000),
+        placement: Placement::default(),
+        max_parallel: 2,
+        token: 0,
+        state: DueState::Waiting,
+    };
+    store.queue(std::slice::from_ref(&due)).await.unwrap();
+
+    let created = changed.created;
+    changed.name = "another name".to_owned();
+    changed.servers = Selection(vec![ServerSelector::All]);
+    changed.retention.daily = 3;
+    changed.created = Timestamp::from_millis(1);
+    store.update_job(&changed).await.unwrap();
+    changed.created = created;
+    assert_eq!(store.job(&a, changed.id).await.unwrap(), changed);
+    let after = store.tracking(&a, changed.id).await.unwrap();
+    assert_eq!(after.job, changed, "workers see it as well");
+    assert_eq!(
+        after.planned, before.planned,
+        "the same schedule goes on where it was"
+    );
+    assert!(
+        !store.update_tracking(&before).await.unwrap(),
+        "who planned the job as it was plans it again"
+    );
+    let now = store.now().await.unwrap();
+    assert!(after.look_at.is_some_and(|at| at <= now), "{after:?}");
+
+    changed.schedule = Schedule::cron("0 4 * * *", Zone::utc()).ok();
+    store.update_job(&changed).await.unwrap();
+    let other_schedule = store.tracking(&a, changed.id).await.unwrap();
+    assert!(
+        other_schedule.planned >= now,
+        "what was due by another schedule before now is not missed: {other_schedule:?}"
+    );
+    (changed.schedule, changed.objective) = (None, None);
+    store.update_job(&changed).await.unwrap();
+    let never = store.tracking(&a, changed.id).await.unwrap();
+    assert_eq!(never.look_at, None, "there is nothing to look at any more");
+    assert_eq!(
+        store.due_runs(&a, Some(changed.id), 9).await.unwrap(),
+        [due],
+        "what is queued stays"
+    );
+
+    changed.name = "neighbour".to_owned();
+    is(
+        store.update_job(&changed).await,
+        Kind::AlreadyExists,
+        "a name that another job has",
+    );
+    let mut stolen = changed.clone();
+    stolen.project = b;
+    is(
+        store.update_job(&stolen).await,
+        Kind::NotFound,
+        "updating another project's job",
+    );
+    store.delete_job(&a, changed.id).await.unwrap();
+    is(
+        store.update_job(&changed).await,
+        Kind::NotFound,
+        "updating a job that is gone",
+    );
 }
 
 async fn runs(store: &dyn JobStore) {
@@ -219,6 +301,16 @@ async fn a_job_with_a_run_under_way_stays(store: &dyn JobStore) {
     };
     store.update_run(&under_way).await.unwrap();
     store.delete_job(&a, busy.id).await.unwrap();
+    let lonely = job("lonely", 33, "gone");
+    store.create_job(&lonely).await.unwrap();
+    let mut its = run(&lonely, 34, 1);
+    its.state = under_way.state.clone();
+    store.create_run(&its).await.unwrap();
+    store.delete_job(&lonely.project, lonely.id).await.unwrap();
+    assert!(
+        store.projects().await.unwrap().contains(&lonely.project),
+        "a project with a run and no job"
+    );
     let left = store.runs(&a, Some(busy.id)).await.unwrap();
     assert_eq!(left, [under_way], "the runs of a deleted job stay listed");
 }
@@ -232,6 +324,8 @@ async fn restores(store: &dyn JobStore) {
         started: Timestamp::from_millis(started),
         seen: Timestamp::from_millis(started),
         state: RestoreState::Running,
+        phase: None,
+        disks: Vec::new(),
         created: Vec::new(),
     };
     let (mut old, new) = (restore(1, 10), restore(2, 20));

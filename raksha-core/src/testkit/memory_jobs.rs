@@ -1,15 +1,16 @@
 //! A job store in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
 use super::memory_queue::Tracked;
+use crate::authority::Delegation;
 use crate::cloud::Temporary;
 use crate::env::Env;
 use crate::error::{Error, Kind, Result};
-use crate::id::{JobId, ProjectId, RestoreId, RunId};
+use crate::id::{DelegationId, JobId, ProjectId, RestoreId, RunId};
 use crate::store::{BackupJob, BackupRun, DueRun, JobStore, RestoreRun, RestoreState, RunState};
 use crate::time::Timestamp;
 
@@ -28,6 +29,8 @@ pub(super) struct Held {
     runs: Vec<BackupRun>,
     restores: Vec<RestoreRun>,
     temporaries: Vec<(String, Temporary)>,
+    /// In the order of creation.
+    pub(super) delegations: Vec<Delegation>,
     pub(super) due: BTreeMap<(JobId, Timestamp), DueRun>,
     /// Whose turn it was last: the higher, the later.
     pub(super) served: BTreeMap<ProjectId, u64>,
@@ -58,6 +61,12 @@ impl Held {
         job.ok_or_else(|| not_found("job", id))
     }
 
+    pub(super) fn delegation(&self, project: &ProjectId, id: DelegationId) -> Result<&Delegation> {
+        let mut own = self.delegations.iter();
+        let found = own.find(|one| one.id == id && one.project == *project);
+        found.ok_or_else(|| not_found("delegation", id))
+    }
+
     pub(super) fn create_run(&mut self, run: &BackupRun) -> Result<()> {
         self.job(&run.project, run.job)?;
         if self.runs.iter().any(|known| known.id == run.id) {
@@ -72,7 +81,7 @@ pub(super) fn not_found(what: &'static str, id: impl std::fmt::Display) -> Error
     Error::new(Kind::NotFound, "look up", "the project has none of this id").with(what, id)
 }
 
-fn taken(what: &'static str, id: impl std::fmt::Display) -> Error {
+pub(super) fn taken(what: &'static str, id: impl std::fmt::Display) -> Error {
     Error::new(Kind::AlreadyExists, "store", "there is one already").with(what, id)
 }
 
@@ -97,6 +106,9 @@ impl JobStore for MemoryJobs {
         if held.jobs.contains_key(&job.id) || held.jobs.values().any(same_name) {
             return Err(taken("job", &job.name));
         }
+        if let Some(id) = job.delegation {
+            held.delegation(&job.project, id)?;
+        }
         held.tracked.insert(job.id, Tracked::new(job));
         held.jobs.insert(job.id, job.clone());
         Ok(())
@@ -106,12 +118,40 @@ impl JobStore for MemoryJobs {
         self.lock().job(project, id).cloned()
     }
 
+    async fn projects(&self) -> Result<Vec<ProjectId>> {
+        let held = self.lock();
+        let of_jobs = held.jobs.values().map(|job| &job.project);
+        let of_runs = held.runs.iter().map(|run| &run.project);
+        let of_restores = held.restores.iter().map(|restore| &restore.project);
+        let all: BTreeSet<&ProjectId> = of_jobs.chain(of_runs).chain(of_restores).collect();
+        Ok(all.into_iter().cloned().collect())
+    }
+
     async fn jobs(&self, project: &ProjectId) -> Result<Vec<BackupJob>> {
         let held = self.lock();
         let own = held.jobs.values().filter(|job| job.project == *project);
         let mut jobs: Vec<_> = own.cloned().collect();
         jobs.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(jobs)
+    }
+
+    async fn update_job(&self, job: &BackupJob) -> Result<()> {
+        let now = self.env.now();
+        let mut held = self.lock();
+        let known = held.tracked(held.job(&job.project, job.id)?)?;
+        let others = |other: &BackupJob| {
+            other.id != job.id && other.project == job.project && other.name == job.name
+        };
+        if held.jobs.values().any(others) {
+            return Err(taken("job", &job.name));
+        }
+        if let Some(id) = job.delegation {
+            held.delegation(&job.project, id)?;
+        }
+        let next = known.replaced(job, now);
+        held.tracked.insert(job.id, Tracked::after(&next));
+        held.jobs.insert(job.id, next.job);
+        Ok(())
     }
 
     async fn delete_job(&self, project: &ProjectId, id: JobId) -> Result<()> {

@@ -34,6 +34,16 @@ impl Tracked {
         }
     }
 
+    /// What `tracking` says, counted up.
+    pub(super) fn after(tracking: &Tracking) -> Self {
+        Self {
+            planned: tracking.planned,
+            look_at: tracking.look_at,
+            protection: tracking.protection.clone(),
+            revision: tracking.revision + 1,
+        }
+    }
+
     fn of(&self, job: &BackupJob) -> Tracking {
         Tracking {
             job: job.clone(),
@@ -61,7 +71,7 @@ impl Held {
         due.ok_or_else(|| fenced(lease))
     }
 
-    fn tracked(&self, job: &BackupJob) -> Result<Tracking> {
+    pub(super) fn tracked(&self, job: &BackupJob) -> Result<Tracking> {
         let tracked = self
             .tracked
             .get(&job.id)
@@ -147,12 +157,7 @@ impl RunQueue for MemoryJobs {
         let Some(tracked) = tracked.filter(|tracked| tracked.revision == tracking.revision) else {
             return Ok(false);
         };
-        *tracked = Tracked {
-            planned: tracking.planned,
-            look_at: tracking.look_at,
-            protection: tracking.protection.clone(),
-            revision: tracking.revision + 1,
-        };
+        *tracked = Tracked::after(tracking);
         Ok(true)
     }
 

@@ -8,6 +8,7 @@ use futures_util::FutureExt;
 use super::Worker;
 use super::event::Happening;
 use super::plan::assess;
+use crate::authority::{Standing, lost};
 use crate::error::{Error, Kind, Result};
 use crate::id::{PointId, RunId};
 use crate::protect::{Dead, Raksha};
@@ -63,6 +64,15 @@ impl Worker {
         let Some(schedule) = &job.schedule else {
             return missed(MissReason::Unscheduled);
         };
+        match self.look_at_authority(&job).await {
+            Ok(Some(Standing::Lost { reason, remedy })) => {
+                return self
+                    .not_begun(&job, lease, lost(&job, &reason, &remedy))
+                    .await;
+            }
+            Ok(_) => {}
+            Err(error) => return self.not_begun(&job, lease, error).await,
+        }
         let raksha = match self.projects.open(&job).await {
             Ok(raksha) => raksha,
             Err(error) => return self.not_begun(&job, lease, error).await,
@@ -203,14 +213,20 @@ impl Worker {
             },
         );
         if let RunOutcome::Succeeded { point } = outcome {
-            if let Err(error) = self.verify(raksha, job, point).await {
-                self.trouble(job, "verifying the new point", &error);
-            }
-            if let Err(error) = self.expire(raksha, job).await {
-                self.trouble(job, "forgetting points that expired", &error);
-            }
+            self.follow_up(raksha, job, point).await;
         }
         Ok(Next::End(DueEnd::Ran { run, outcome }))
+    }
+
+    /// What follows on a new point of a job, also if somebody asked for the run: it is verified, the objective is brought up to date, and points of the job
+    /// that expire are forgotten. What fails is told.
+    pub async fn follow_up(&self, raksha: &Raksha, job: &BackupJob, point: PointId) {
+        if let Err(error) = self.verify(raksha, job, point).await {
+            self.trouble(job, "verifying the new point", &error);
+        }
+        if let Err(error) = self.expire(raksha, job).await {
+            self.trouble(job, "forgetting points that expired", &error);
+        }
     }
 
     /// A run that could not begin: tried again, if that can help.

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use tokio::sync::broadcast;
 
+use crate::authority::Standing;
 use crate::id::{JobId, PointId, ProjectId, RunId};
 use crate::objective::{ObjectiveState, Transition};
 use crate::schedule::MissReason;
@@ -111,6 +112,14 @@ pub enum Happening {
         #[serde(skip_serializing_if = "Option::is_none")]
         newest: Option<Timestamp>,
     },
+    /// How the job's authority stands changed.
+    Authority {
+        /// How it stands.
+        #[serde(flatten)]
+        standing: Standing,
+        /// Since when, which may be found out only later.
+        since: Timestamp,
+    },
     /// Something failed that stops nothing.
     Trouble {
         /// What was tried.
@@ -130,6 +139,7 @@ impl Happening {
             | Self::Trouble { .. } => true,
             Self::Ended { outcome, .. } => !matches!(outcome, RunOutcome::Succeeded { .. }),
             Self::Objective { transition, .. } => transition.to != ObjectiveState::Met,
+            Self::Authority { standing, .. } => *standing != Standing::Good,
             Self::Postponed { error, .. } => error.is_some(),
             _ => false,
         }
@@ -178,6 +188,18 @@ impl fmt::Display for WorkEvent {
                     None => f.write_str(", there is no verified point"),
                 }
             }
+            Happening::Authority { standing, since } => match standing {
+                Standing::Good => write!(f, "its authority is good since {since}"),
+                Standing::Expiring { at } => {
+                    write!(
+                        f,
+                        "its authority ends at {at}: have somebody of the project renew it before"
+                    )
+                }
+                Standing::Lost { reason, remedy } => {
+                    write!(f, "its authority is lost since {since}: {reason}: {remedy}")
+                }
+            },
             Happening::Trouble { doing, error } => write!(f, "{doing} failed: {error}"),
         }
     }

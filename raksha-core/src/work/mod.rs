@@ -17,7 +17,9 @@
 //!
 //! So it does not matter whether the old worker is dead or only slow, nor what its clock shows.
 
+mod authority;
 mod carry_out;
+mod delegated;
 mod event;
 mod plan;
 #[cfg(test)]
@@ -28,10 +30,13 @@ use std::fmt;
 
 use async_trait::async_trait;
 
+pub use authority::AuthorityOptions;
+pub use delegated::DelegatedProjects;
 pub use event::{Happening, WorkEvent, WorkEvents};
 pub use plan::{Plan, plan};
 pub use worker::{Worker, WorkerOptions};
 
+use crate::authority::Standing;
 use crate::error::{Error, Kind, Result};
 use crate::protect::Raksha;
 use crate::store::BackupJob;
@@ -44,12 +49,25 @@ pub trait Projects: Send + Sync + fmt::Debug {
     /// # Errors
     /// Whatever stands in the way. What is [retryable](Error::is_retryable) is tried again later, anything else ends the due run.
     async fn open(&self, job: &BackupJob) -> Result<Raksha>;
+
+    /// How the authority of a job stands that has a delegation; none if this cannot be asked here. [`Delegations::probe_job`](crate::authority::Delegations::probe_job) does it.
+    ///
+    /// # Errors
+    /// What says nothing about the authority: it is asked again later.
+    async fn probe(&self, job: &BackupJob) -> Result<Option<Standing>> {
+        let _ = job;
+        Ok(None)
+    }
 }
 
 /// Its own project's jobs, and no others.
 #[async_trait]
 impl Projects for Raksha {
     async fn open(&self, job: &BackupJob) -> Result<Raksha> {
+        if job.delegation.is_some() {
+            let message = "the job runs by a delegation, and this worker knows only its own authority: start one that has the service key";
+            return Err(Error::new(Kind::Denied, "open project", message).with("job", &job.name));
+        }
         if job.project == *self.project() {
             return Ok(self.clone());
         }

@@ -8,6 +8,7 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 
 use super::Projects;
+use super::authority::AuthorityOptions;
 use super::event::{Feed, Happening, WorkEvent, WorkEvents};
 use super::plan::{Plan, plan};
 use crate::error::{Error, Kind, Result};
@@ -37,6 +38,8 @@ pub struct WorkerOptions {
     pub verify_sample: Option<f64>,
     /// How often a run that its worker died of is begun, until it counts as failed; 4 times.
     pub attempts: usize,
+    /// When it looks at the authorities of jobs.
+    pub authority: AuthorityOptions,
 }
 
 impl Default for WorkerOptions {
@@ -48,6 +51,7 @@ impl Default for WorkerOptions {
             limits: Limits::default(),
             verify_sample: None,
             attempts: 4,
+            authority: AuthorityOptions::default(),
         }
     }
 }
@@ -94,17 +98,25 @@ impl Worker {
         self.feed.listen()
     }
 
-    /// Queues what is due by now, records what was missed, and tells how jobs stand to their objectives. Says how many jobs it looked at.
+    /// Queues what is due by now, records what was missed, and tells how jobs stand to their objectives and how their authorities stand. Says how many jobs it looked at.
     ///
     /// # Errors
     /// Those of the store.
     pub async fn plan(&self) -> Result<usize> {
+        let mut ask = Vec::new();
+        let count = self.queue_due(&mut ask).await?;
+        self.look_at_authorities(ask).await;
+        Ok(count)
+    }
+
+    /// The same without asking any cloud: the jobs whose authorities are to be looked at are left in `ask`.
+    async fn queue_due(&self, ask: &mut Vec<BackupJob>) -> Result<usize> {
         let mut count = 0;
         loop {
             let overdue = self.store.overdue(BATCH).await?;
             let mut won = 0;
             for tracking in &overdue {
-                won += usize::from(self.plan_one(tracking).await?);
+                won += usize::from(self.plan_one(tracking, ask).await?);
             }
             count += won;
             // None are left, or somebody else is faster.
@@ -115,14 +127,15 @@ impl Worker {
     }
 
     /// Says whether it was this worker that planned the job.
-    async fn plan_one(&self, tracking: &Tracking) -> Result<bool> {
+    async fn plan_one(&self, tracking: &Tracking, ask: &mut Vec<BackupJob>) -> Result<bool> {
         let now = self.store.now().await?;
         let Plan {
             due,
             transitions,
-            tracking: next,
+            tracking: mut next,
         } = plan(tracking, now);
         self.store.queue(&due).await?;
+        let (told, asks) = self.authority_by_time(&mut next, now);
         if !self.store.update_tracking(&next).await? {
             return Ok(false);
         }
@@ -142,6 +155,10 @@ impl Worker {
             );
         }
         self.say_transitions(&next, transitions);
+        self.say_standings(&next.job, told);
+        if asks {
+            ask.push(next.job);
+        }
         Ok(true)
     }
 
@@ -177,9 +194,16 @@ impl Worker {
     pub async fn work(&self, drain: &Cancel) {
         let mut under_way: FuturesUnordered<BoxFuture<'static, Result<()>>> =
             FuturesUnordered::new();
+        let mut looks: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
         while !drain.is_cancelled() {
-            if let Err(error) = self.plan().await {
+            let mut ask = Vec::new();
+            if let Err(error) = self.queue_due(&mut ask).await {
                 tracing::warn!(%error, worker = self.name, "what is due could not be found out");
+            }
+            if !ask.is_empty() {
+                // Nothing that is due waits for a cloud that is slow to answer.
+                let worker = self.clone();
+                looks.push(async move { worker.look_at_authorities(ask).await }.boxed());
             }
             while under_way.len() < self.options.runs_at_once.max(1) && !drain.is_cancelled() {
                 let WorkerOptions { lease, limits, .. } = &self.options;
@@ -206,6 +230,7 @@ impl Worker {
                 () = drain.cancelled() => {}
                 () = &mut pause => {}
                 ended = ended => self.note(ended),
+                Some(()) = looks.next() => {}
             }
         }
         while let Some(ended) = under_way.next().await {

@@ -35,6 +35,11 @@ pub enum Auth {
         /// What the new token is to be good for.
         scope: Scope,
     },
+    /// A token that somebody got already, used as it is until it ends.
+    Given {
+        /// The token.
+        token: Secret,
+    },
 }
 
 /// A domain, by either of its names.

@@ -36,8 +36,12 @@ impl fmt::Debug for TokenRequest {
 /// The path is completed as keystoneauth does it: `/v3` is added unless `auth_url` ends with it.
 ///
 /// # Errors
-/// [`Kind::Unsupported`] if `auth_url` names the identity API v2.
+/// [`Kind::Unsupported`] if `auth_url` names the identity API v2; [`Kind::Invalid`] for [`Auth::Given`], which asks for no other token.
 pub fn issue_token(auth_url: &Url, auth: &Auth) -> Result<TokenRequest> {
+    if matches!(auth, Auth::Given { .. }) {
+        let message = "a token that is used as it is has no request: look at it";
+        return Err(Error::new(Kind::Invalid, OPERATION, message));
+    }
     // Room enough for everything, so that growing leaves no copy of the secret behind: at worst JSON escapes a byte as six.
     let mut body = Zeroizing::new(Vec::with_capacity(8192 + 6 * secret(auth).expose().len()));
     serde_json::to_writer(&mut *body, &Body { auth }).map_err(|source| {
@@ -49,7 +53,11 @@ pub fn issue_token(auth_url: &Url, auth: &Auth) -> Result<TokenRequest> {
     })
 }
 
-fn token_url(auth_url: &Url) -> Result<Url> {
+/// Where to ask (`GET`) what a token says, given in `X-Subject-Token`. The answer is for [`answer::parse`](super::answer::parse).
+///
+/// # Errors
+/// As [`issue_token`].
+pub fn token_url(auth_url: &Url) -> Result<Url> {
     let path = auth_url.path().trim_end_matches('/');
     if path.ends_with("/v2.0") {
         return Err(Error::new(
@@ -69,7 +77,7 @@ fn secret(auth: &Auth) -> &Secret {
     match auth {
         Auth::Password { password, .. } => password,
         Auth::ApplicationCredential { secret, .. } => secret,
-        Auth::Token { token, .. } => token,
+        Auth::Token { token, .. } | Auth::Given { token } => token,
     }
 }
 
@@ -96,7 +104,7 @@ impl Serialize for Request<'_> {
                     map.serialize_entry("scope", scope)?;
                 }
             }
-            Auth::ApplicationCredential { .. } => {}
+            Auth::ApplicationCredential { .. } | Auth::Given { .. } => {}
         }
         map.end()
     }
@@ -123,6 +131,8 @@ impl Serialize for Identity<'_> {
                 map.serialize_entry("methods", &["token"])?;
                 map.serialize_entry("token", &TokenMethod { id: token.expose() })?;
             }
+            // It has no request.
+            Auth::Given { .. } => {}
         }
         map.end()
     }

@@ -210,6 +210,17 @@ impl Client {
         Ok(range.map(|(_, max)| wanted.min(max)))
     }
 
+    /// The URL that the paths of requests to `service` are relative to.
+    pub(crate) async fn location(&self, service: Service) -> Result<Url> {
+        self.0.base(service).await
+    }
+
+    /// The types under which the catalog lists `service`.
+    pub(crate) fn types_of(&self, service: Service) -> Vec<String> {
+        let token = self.0.session.current();
+        token.catalog.types_of(service.official())
+    }
+
     /// Whether `service` is in the catalog, or named by an endpoint override.
     pub fn has(&self, service: Service) -> bool {
         self.0.endpoint(service).is_ok()

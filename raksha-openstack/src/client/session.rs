@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use raksha_core::{Error, Kind, Result};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode};
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
+use url::Url;
 
-use super::transport::{Call, Content, Reading, Transport};
+use super::transport::{Call, Content, Reading, Reply, Transport};
 use super::{Service, problem};
 use crate::Secret;
 use crate::auth::answer::{self, Token};
@@ -133,46 +134,18 @@ impl Session {
 }
 
 async fn issue(config: &CloudConfig, transport: &Transport) -> Result<Token> {
-    let wanted = request::issue_token(&config.auth_url, &config.auth)?;
-    let call = Call {
-        service: Service::Identity,
-        method: Method::POST,
-        shown: wanted.url.to_string(),
-        url: wanted.url,
-        headers: HeaderMap::from_iter([(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        )]),
-        body: Some(bytes::Bytes::from_owner(wanted.body)),
-        // A token too many does no harm.
-        idempotent: true,
-        operation: OPERATION,
-        timeout: transport.options().attempt,
-        id: super::request_id(transport.env()),
-        accepted: &[],
-    };
-    let reply = transport.exchange(&call, None, Reading::Whole).await?;
-    let Content::Whole(body) = &reply.content else {
-        return Err(problem::corrupt(
-            &call,
-            reply.request_id(),
-            "a token is no stream",
-        ));
-    };
-    if !reply.status.is_success() {
-        let error = problem::refused(
-            &call,
-            reply.status,
-            &problem::words(body),
-            reply.request_id(),
-        );
-        let error = error.with("cloud", &config.name);
-        return Err(if reply.status == StatusCode::UNAUTHORIZED {
-            hint(error, &config.auth)
-        } else {
-            error
-        });
+    if let Auth::Given { token } = &config.auth {
+        return look_at(token, config, transport).await;
     }
+    let wanted = request::issue_token(&config.auth_url, &config.auth)?;
+    let json = HeaderValue::from_static("application/json");
+    let headers = HeaderMap::from_iter([(CONTENT_TYPE, json)]);
+    let body = bytes::Bytes::from_owner(wanted.body);
+    let call = call(Method::POST, wanted.url, headers, Some(body), transport);
+    let reply = exchange(&call, None, config, transport).await?;
+    let Content::Whole(body) = &reply.content else {
+        return Err(streamed(&call, &reply));
+    };
     let subject = reply
         .headers
         .get("x-subject-token")
@@ -181,9 +154,84 @@ async fn issue(config: &CloudConfig, transport: &Transport) -> Result<Token> {
     answer::parse(Secret::new(subject.to_owned()), body)
 }
 
+/// What a token says that is used as it is.
+async fn look_at(token: &Secret, config: &CloudConfig, transport: &Transport) -> Result<Token> {
+    let mut subject = HeaderValue::from_str(token.expose()).map_err(|_| {
+        let message = "the token holds characters that no header can carry";
+        Error::new(Kind::Unauthenticated, OPERATION, message)
+    })?;
+    subject.set_sensitive(true);
+    let name = HeaderName::from_static("x-subject-token");
+    let headers = HeaderMap::from_iter([(name, subject)]);
+    let url = request::token_url(&config.auth_url)?;
+    let call = call(Method::GET, url, headers, None, transport);
+    let reply = match exchange(&call, Some(token), config, transport).await {
+        // In Keystone's words what is no token any more cannot be found.
+        Err(error) if error.kind() == Kind::NotFound => {
+            let message = "the cloud does not accept the token, or not any more: get another one";
+            Err(Error::new(Kind::Unauthenticated, OPERATION, message).caused_by(error))
+        }
+        reply => reply,
+    }?;
+    match &reply.content {
+        Content::Whole(body) => answer::parse(token.clone(), body),
+        Content::Stream(_) => Err(streamed(&call, &reply)),
+    }
+}
+
+fn call(
+    method: Method,
+    url: Url,
+    headers: HeaderMap,
+    body: Option<bytes::Bytes>,
+    transport: &Transport,
+) -> Call {
+    Call {
+        service: Service::Identity,
+        method,
+        shown: url.to_string(),
+        url,
+        headers,
+        body,
+        // A token too many does no harm.
+        idempotent: true,
+        operation: OPERATION,
+        timeout: transport.options().attempt,
+        id: super::request_id(transport.env()),
+        accepted: &[],
+    }
+}
+
+/// The answer to `call`, if it is a success.
+async fn exchange(
+    call: &Call,
+    token: Option<&Secret>,
+    config: &CloudConfig,
+    transport: &Transport,
+) -> Result<Reply> {
+    let reply = transport.exchange(call, token, Reading::Whole).await?;
+    if reply.status.is_success() {
+        return Ok(reply);
+    }
+    let Content::Whole(body) = &reply.content else {
+        return Err(streamed(call, &reply));
+    };
+    let words = problem::words(body);
+    let error = problem::refused(call, reply.status, &words, reply.request_id());
+    let error = error.with("cloud", &config.name);
+    Err(match reply.status {
+        StatusCode::UNAUTHORIZED => hint(error, &config.auth),
+        _ => error,
+    })
+}
+
+fn streamed(call: &Call, reply: &Reply) -> Error {
+    problem::corrupt(call, reply.request_id(), "a token is no stream")
+}
+
 fn hint(error: Error, auth: &Auth) -> Error {
     match auth {
-        Auth::Token { .. } => error.with(
+        Auth::Token { .. } | Auth::Given { .. } => error.with(
             "note",
             "the settings hold a token, which ends some day and cannot be renewed: use a password or an application credential for long work",
         ),

@@ -29,6 +29,7 @@
 //! packets. IPv6, encryption, resizing, migration, QoS, Placement, cinder-backup and administrators' APIs are missing, and quotas,
 //! lists and filters are as complete as their use here.
 
+mod access;
 mod call;
 mod cases;
 mod cloud;

@@ -22,6 +22,8 @@ pub struct Options {
     pub local_image_format: &'static str,
     /// The most entries of one page of a list, whatever a client asks for (`max_limit` of the real services).
     pub page: usize,
+    /// Whether the services know access rules of application credentials (`service_type` in their configuration). Those that do not refuse whoever has any.
+    pub access_rules: bool,
     /// How long Nova waits for a guest's agent before it gives up freezing it.
     pub agent_timeout: Duration,
 }
@@ -36,6 +38,7 @@ impl Default for Options {
             bulk_delete: false,
             local_image_format: "qcow2",
             page: 1000,
+            access_rules: true,
             agent_timeout: Duration::from_millis(200),
         }
     }

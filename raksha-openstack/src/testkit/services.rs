@@ -10,7 +10,7 @@ use url::form_urlencoded;
 use super::call::{Area, Call, Fate};
 use super::reply::{Outcome, Refusal, Reply};
 use super::world::World;
-use super::{compute, identity, image, network, objects, policy, volume, wording};
+use super::{access, compute, identity, image, network, objects, policy, volume, wording};
 
 /// The call that a request without its body makes.
 pub(super) fn read(world: &World, method: &str, uri: &str, headers: HeaderMap, now: u64) -> Call {
@@ -96,6 +96,7 @@ pub(super) fn serve(world: &mut World, call: &Call) -> (Reply, Duration) {
 
 fn answer(world: &mut World, call: &Call, pause: &mut Duration) -> Outcome {
     policy::check(&world.state.denials, call)?;
+    access::check(world, call)?;
     if call.garbled && !matches!(call.area, Area::Objects) {
         return Err(Refusal::bad(match call.area {
             Area::Compute | Area::Volume => "Malformed request body",

@@ -10,13 +10,17 @@ use async_trait::async_trait;
 use raksha_core::cloud::Temporary;
 use raksha_core::env::Env;
 use raksha_core::id::{JobId, ProjectId, RestoreId, RunId};
-use raksha_core::store::{BackupJob, BackupRun, JobStore, RestoreRun, RestoreState, RunState};
+use raksha_core::store::{
+    BackupJob, BackupRun, DelegationStore as _, JobStore, RestoreRun, RestoreState, RunQueue,
+    RunState,
+};
 use raksha_core::{Error, Kind, Result, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::address::Location;
 use super::database::Database;
+use super::delegations;
 use super::queue;
 use super::schema::{Part, prepare};
 use super::statement::{Row, Statement, statement};
@@ -62,6 +66,7 @@ CREATE TABLE raksha_temporaries (
 );
 ",
         queue::STEP,
+        delegations::STEP,
     ],
 };
 
@@ -115,13 +120,16 @@ impl SqlJobs {
     }
 
     /// The records that a statement finds, each the JSON in the column `body`.
-    async fn records<T: DeserializeOwned>(&self, statement: &Statement) -> Result<Vec<T>> {
+    pub(super) async fn records<T: DeserializeOwned>(
+        &self,
+        statement: &Statement,
+    ) -> Result<Vec<T>> {
         let rows = self.database.rows(statement).await?;
         rows.iter().map(decode).collect()
     }
 
     /// The one record that a statement finds.
-    async fn record<T: DeserializeOwned>(
+    pub(super) async fn record<T: DeserializeOwned>(
         &self,
         what: &'static str,
         id: String,
@@ -166,7 +174,10 @@ pub(super) fn millis(time: Timestamp) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn taken(what: &'static str, id: impl std::fmt::Display) -> Error {
+/// How often an update is tried that others are faster than: workers that plan the job.
+const TRIES: usize = 16;
+
+pub(super) fn taken(what: &'static str, id: impl std::fmt::Display) -> Error {
     Error::new(Kind::AlreadyExists, "store", "there is one already").with(what, id)
 }
 
@@ -181,18 +192,23 @@ impl JobStore for SqlJobs {
     async fn create_job(&self, job: &BackupJob) -> Result<()> {
         let insert = statement(
             "create job",
-            "INSERT INTO raksha_jobs (id, project, name, body, planned, look_at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+            "INSERT INTO raksha_jobs (id, project, name, body, planned, look_at, delegation) SELECT $1, $2, $3, $4, $5, $6, $7 \
+             WHERE $7 = '' OR EXISTS (SELECT 1 FROM raksha_delegations WHERE project = $2 AND id = $7) ON CONFLICT DO NOTHING",
         )
         .bind(job.id.to_string())
         .bind(job.project.as_str())
         .bind(job.name.as_str())
         .bind(encode(job)?)
         .bind(millis(job.created))
-        .bind(if job.is_tracked() { millis(job.created) } else { queue::NEVER });
-        match self.database.change(&insert).await? {
-            0 => Err(taken("job", &job.name)),
-            _ => Ok(()),
+        .bind(if job.is_tracked() { millis(job.created) } else { queue::NEVER })
+        .bind(job.delegation.map_or_else(String::new, |id| id.to_string()));
+        if self.database.change(&insert).await? > 0 {
+            return Ok(());
         }
+        if let Some(id) = job.delegation {
+            self.delegation(&job.project, id).await?;
+        }
+        Err(taken("job", &job.name))
     }
 
     async fn job(&self, project: &ProjectId, id: JobId) -> Result<BackupJob> {
@@ -205,6 +221,20 @@ impl JobStore for SqlJobs {
         self.record("job", id.to_string(), &select).await
     }
 
+    async fn projects(&self) -> Result<Vec<ProjectId>> {
+        let select = statement(
+            "list projects",
+            "SELECT project FROM raksha_jobs UNION SELECT project FROM raksha_runs UNION SELECT project FROM raksha_restores",
+        );
+        let rows = self.database.rows(&select).await?;
+        let projects = rows
+            .iter()
+            .map(|row| Ok(ProjectId::new(row.text("project")?)));
+        let mut projects = projects.collect::<Result<Vec<_>>>()?;
+        projects.sort();
+        Ok(projects)
+    }
+
     async fn jobs(&self, project: &ProjectId) -> Result<Vec<BackupJob>> {
         let select = statement(
             "list jobs",
@@ -215,6 +245,47 @@ impl JobStore for SqlJobs {
         // Here and not there: databases do not agree on the order of names.
         jobs.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(jobs)
+    }
+
+    async fn update_job(&self, job: &BackupJob) -> Result<()> {
+        for _ in 0..TRIES {
+            let known = self.tracking(&job.project, job.id).await?;
+            let now = self.now().await?;
+            let revision = known.revision;
+            let next = known.replaced(job, now);
+            // A name that another job has must be told from a revision that is another by now; the constraint alone would be an error of the database.
+            let update = statement(
+                "update job",
+                "UPDATE raksha_jobs SET name = $3, body = $4, planned = $5, look_at = $6, protection = $7, delegation = $9, revision = revision + 1 \
+                 WHERE id = $1 AND revision = $2 \
+                 AND NOT EXISTS (SELECT 1 FROM raksha_jobs other WHERE other.project = $8 AND other.name = $3 AND other.id <> $1) \
+                 AND ($9 = '' OR EXISTS (SELECT 1 FROM raksha_delegations WHERE project = $8 AND id = $9))",
+            )
+            .bind(job.id.to_string())
+            .bind(queue::signed(revision))
+            .bind(job.name.as_str())
+            .bind(encode(&next.job)?)
+            .bind(millis(next.planned))
+            .bind(next.look_at.map_or(queue::NEVER, millis))
+            .bind(encode(&next.protection)?)
+            .bind(job.project.as_str())
+            .bind(job.delegation.map_or_else(String::new, |id| id.to_string()));
+            if self.database.change(&update).await? > 0 {
+                return Ok(());
+            }
+            if let Some(id) = job.delegation {
+                self.delegation(&job.project, id).await?;
+            }
+            let others = self.jobs(&job.project).await?;
+            if others
+                .iter()
+                .any(|other| other.id != job.id && other.name == job.name)
+            {
+                return Err(taken("job", &job.name));
+            }
+        }
+        let message = "it is changed by others all the time: try again";
+        Err(Error::new(Kind::Conflict, "update job", message).with("job", job.id))
     }
 
     async fn delete_job(&self, project: &ProjectId, id: JobId) -> Result<()> {

@@ -6,6 +6,7 @@
 mod address;
 mod catalog;
 mod database;
+mod delegations;
 mod error;
 mod jobs;
 #[cfg(feature = "postgres")]

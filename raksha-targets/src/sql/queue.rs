@@ -144,7 +144,7 @@ fn tracking(row: &Row) -> Result<Tracking> {
 }
 
 /// As databases have it: a signed number.
-fn signed(number: u64) -> i64 {
+pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use raksha_core::Kind;
 use raksha_core::id::ProjectId;
 use raksha_core::store::{JobStore, RunQueue};
-use raksha_core::testkit::{check_job_store, check_run_queue};
+use raksha_core::testkit::{check_delegation_store, check_job_store, check_run_queue};
 
 use super::database::each;
 use super::schema::{Part, prepare};
@@ -69,6 +69,7 @@ async fn jobs_keep_the_contract_also_when_the_file_is_opened_again() {
     let path = dir.path().join("jobs of 50% ?mode=ro#.db");
     let jobs = SqlJobs::sqlite(&path).await.unwrap();
     check_job_store(&jobs).await;
+    check_delegation_store(&jobs).await;
     let project = ProjectId::new("a");
     let runs = jobs.runs(&project, None).await.unwrap();
     assert!(!runs.is_empty());

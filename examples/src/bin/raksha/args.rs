@@ -9,6 +9,7 @@ use raksha_core::protect::Scope;
 use raksha_core::repository::StoredName;
 use raksha_core::store::IfNotReached;
 
+use crate::authority::AuthorityVerb;
 use crate::schedule::{
     ObjectiveOptions, RetentionOptions, ScheduleOptions, ScheduleVerb, SimulateOptions,
 };
@@ -45,6 +46,8 @@ pub struct Common {
     pub project: Option<String>,
     #[command(flatten)]
     pub key: KeyOptions,
+    #[command(flatten)]
+    pub service: ServiceOptions,
     /// The memory that work under way may use, in bytes; K, M and G are understood
     #[arg(long, global = true, env = "RAKSHA_MEMORY", default_value = "256M", value_parser = bytes)]
     pub memory: u64,
@@ -74,6 +77,22 @@ pub struct KeyOptions {
     pub key_file: Option<PathBuf>,
 }
 
+/// Who a service is that acts for tenants: what `authority`, and workers whose jobs have a delegation, need.
+#[derive(Debug, Args)]
+pub struct ServiceOptions {
+    /// The cloud as the service itself, whose user tenants trust: openstack:NAME, with options as for --cloud
+    #[arg(long, global = true, env = "RAKSHA_SERVICE", value_name = "CLOUD")]
+    pub service: Option<String>,
+    /// A file of at least 32 bytes that nobody can guess: what is secret about delegations is sealed with it
+    #[arg(
+        long,
+        global = true,
+        env = "RAKSHA_SERVICE_KEY_FILE",
+        value_name = "FILE"
+    )]
+    pub service_key_file: Option<PathBuf>,
+}
+
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Make a repository in the target; prints its id
@@ -93,6 +112,9 @@ pub enum Verb {
     /// Runs that are due, and workers for them
     #[command(subcommand)]
     Schedule(ScheduleVerb),
+    /// By what right jobs run while nobody is there
+    #[command(subcommand)]
+    Authority(AuthorityVerb),
     /// Bring servers back as they were
     Restore(RestoreOptions),
     /// List recovery points
@@ -204,6 +226,41 @@ pub enum JobVerb {
         retention: RetentionOptions,
         #[command(flatten)]
         objective: ObjectiveOptions,
+        /// Let its runs act by this delegation: its id, or the beginning of it
+        #[arg(long, value_name = "DELEGATION")]
+        authority: Option<String>,
+    },
+    /// Change a job: what is given replaces what it says, the rest stays. What is queued of it stays queued
+    Update {
+        /// Its name or id
+        job: String,
+        /// What to call it from now on
+        #[arg(long)]
+        name: Option<String>,
+        /// A server, instead of those that it has: as for `create`
+        #[arg(long = "server", short, value_parser = selector)]
+        servers: Vec<ServerSelector>,
+        /// The consistency demanded
+        #[arg(long, value_enum)]
+        consistency: Option<Level>,
+        /// Whether to fail a run that reaches less, instead of marking its point
+        #[arg(long, value_name = "BOOL")]
+        refuse: Option<bool>,
+        #[command(flatten)]
+        schedule: Box<ScheduleOptions>,
+        /// Run only when somebody asks for it
+        #[arg(long, conflicts_with_all = ["schedule", "every"])]
+        no_schedule: bool,
+        #[command(flatten)]
+        retention: RetentionOptions,
+        /// Keep all points
+        #[arg(long)]
+        keep_everything: bool,
+        #[command(flatten)]
+        objective: ObjectiveOptions,
+        /// Have no objective any more
+        #[arg(long, conflicts_with = "rpo")]
+        no_rpo: bool,
     },
     /// Show what a schedule and a retention policy would keep over a year, before any job has them
     Simulate(Box<SimulateOptions>),

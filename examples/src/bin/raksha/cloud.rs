@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use raksha_core::authority::SealingKey;
+use raksha_core::cloud::SecretText;
 use raksha_core::env::Env;
 use raksha_core::id::ProjectId;
 use raksha_core::local::LocalCloud;
 use raksha_core::protect::Cloud;
 use raksha_core::{Error, Kind, Result};
+use raksha_openstack::authority::{AuthorityOptions, OpenStackAuthority};
+use raksha_openstack::client::Service;
 use raksha_openstack::config::{CloudConfig, Sources};
 use raksha_openstack::roads::RoadKind;
 use raksha_openstack::validate::{ValidateOptions, validate};
@@ -127,13 +131,47 @@ pub fn has_projects(address: &str) -> bool {
 
 /// Connects to the cloud that `NAME?OPTION=VALUE&…` means; without a name, to the one of the `OS_*` variables.
 pub async fn connect(text: &str, env: &Env) -> Result<OpenStack> {
+    let (config, options) = described(text)?;
+    OpenStack::connect(&config, options, env.clone()).await
+}
+
+fn described(text: &str) -> Result<(CloudConfig, OpenStackOptions)> {
     let (name, given) = text.split_once('?').unwrap_or((text, ""));
     let sources = Sources::system();
     let config = match name {
         "" => CloudConfig::from_environment(&sources)?,
         name => CloudConfig::named(name, &sources)?,
     };
-    OpenStack::connect(&config, options(given)?, env.clone()).await
+    Ok((config, options(given)?))
+}
+
+/// What proves to a service who uses the cloud of an address.
+pub async fn token(address: &str, env: &Env) -> Result<SecretText> {
+    let cloud = connect(of_openstack(address)?, env).await?;
+    let source = cloud.client().token_source(Service::Identity);
+    Ok(source.token().await?.value)
+}
+
+/// How the service of this address acts for tenants.
+pub fn authority(
+    address: &str,
+    key: SealingKey,
+    access_rules: bool,
+    env: &Env,
+) -> Result<OpenStackAuthority> {
+    let (config, options) = described(of_openstack(address)?)?;
+    let mut how = AuthorityOptions::default();
+    how.openstack = options;
+    how.access_rules = access_rules;
+    Ok(OpenStackAuthority::new(config, key, how, env.clone()))
+}
+
+fn of_openstack(address: &str) -> Result<&str> {
+    address.strip_prefix("openstack:").ok_or_else(|| {
+        let message =
+            "only OpenStack clouds know tenants that lend their authority: name openstack:NAME";
+        Error::new(Kind::Unsupported, "use authority", message).with("cloud", address)
+    })
 }
 
 const OPTIONS: &str = "ceph_user, ceph_conf, ceph_keyring, roads, work, pause and hints";

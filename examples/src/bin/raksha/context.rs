@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use raksha_core::authority::Delegations;
 use raksha_core::env::Env;
 use raksha_core::id::{PointId, ProjectId, RepositoryId};
 use raksha_core::protect::Raksha;
 use raksha_core::repository::{EngineOptions, Parameters, Repository, Secret, Target};
 use raksha_core::store::JobStore;
+use raksha_core::work::{DelegatedProjects, Projects};
 use raksha_core::{Error, Kind, ListedPoint, Result};
 use raksha_targets::{OpenedTarget, SqlCatalogs, SqlJobs};
 use tokio::sync::OnceCell;
@@ -200,6 +202,41 @@ impl Context {
         let data = data.ok_or_else(|| missing("a place for jobs", "--jobs", "RAKSHA_JOBS"))?;
         let name = format!("{}.jobs.sqlite", plain(address));
         Ok(data.join("raksha").join(name))
+    }
+
+    /// The delegations in `--jobs`, of the cloud of `--service`.
+    pub async fn delegations(&self, access_rules: bool) -> Result<Delegations> {
+        let options = &self.common.service;
+        let address = options.service.as_deref();
+        let address = address.ok_or_else(|| missing("a service", "--service", "RAKSHA_SERVICE"))?;
+        let file = options.service_key_file.as_deref().ok_or_else(|| {
+            missing(
+                "a service key",
+                "--service-key-file",
+                "RAKSHA_SERVICE_KEY_FILE",
+            )
+        })?;
+        let key = secret::service_key(file)?;
+        let authority = cloud::authority(address, key, access_rules, &self.env)?;
+        let jobs = self.jobs().await?;
+        Ok(Delegations::new(
+            Arc::new(authority),
+            jobs,
+            self.env.clone(),
+        ))
+    }
+
+    /// What a worker opens projects with: by their delegations if `--service` is there, else, and for jobs without one, with the cloud of `--cloud`.
+    pub async fn projects(&self) -> Result<Arc<dyn Projects>> {
+        if self.common.service.service.is_none() {
+            return Ok(Arc::new(self.raksha().await?));
+        }
+        let delegations = self.delegations(true).await?;
+        let projects = DelegatedProjects::new(delegations, self.open().await?, self.jobs().await?);
+        Ok(Arc::new(match &self.common.cloud {
+            Some(_) => projects.otherwise(Arc::new(self.raksha().await?)),
+            None => projects,
+        }))
     }
 
     /// Everything together, with the cloud of `--cloud`.

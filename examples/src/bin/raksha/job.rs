@@ -2,12 +2,14 @@
 
 use raksha_core::Result;
 use raksha_core::cloud::{DiskSource, ResourceGraph, Server, ServerSelector};
+use raksha_core::objective::Objective;
 use raksha_core::protect::NewJob;
 use raksha_core::schedule::Schedule;
 use raksha_core::store::{BackupJob, IfNotReached, Protection};
 use serde_json::json;
 
 use crate::args::{JobVerb, if_not_reached, selection};
+use crate::authority;
 use crate::context::Context;
 use crate::interrupt;
 use crate::output::{short, size, table};
@@ -25,17 +27,61 @@ pub async fn carry_out(context: &Context, verb: JobVerb) -> Result<()> {
             schedule,
             retention,
             objective,
+            authority,
         } => {
             let new = NewJob::new(name, selection(&servers))
                 .with_consistency(consistency.into(), if_not_reached(refuse));
             let now = context.env.now();
-            let new = schedule::complete(new, now, &schedule, &retention, &objective)?;
+            let mut new = schedule::complete(new, now, &schedule, &retention, &objective)?;
             // What cannot be meant is found out before anything is opened.
             new.check()?;
+            new.delegation = authority::named(context, authority.as_deref()).await?;
             let id = context.raksha().await?.create_job(new).await?;
             context
                 .output
                 .show(&json!({ "job": id }), || id.to_string())
+        }
+        JobVerb::Update {
+            job,
+            name,
+            servers,
+            consistency,
+            refuse,
+            schedule,
+            no_schedule,
+            retention,
+            keep_everything,
+            objective,
+            no_rpo,
+        } => {
+            let raksha = context.raksha().await?;
+            let job = raksha.find_job(&job).await?;
+            let mut new = NewJob::of(&job);
+            new.name = name.unwrap_or(new.name);
+            if !servers.is_empty() {
+                new.servers = selection(&servers);
+            }
+            new.consistency = consistency.map_or(new.consistency, Into::into);
+            new.if_not_reached = refuse.map_or(new.if_not_reached, if_not_reached);
+            match schedule.schedule(context.env.now())? {
+                Some(schedule) => new.schedule = Some(schedule),
+                None if no_schedule => new.schedule = None,
+                None => {}
+            }
+            let kept = retention.retention(&schedule.zone);
+            if keep_everything || !kept.keeps_everything() {
+                new.retention = kept;
+            }
+            if no_rpo || objective.rpo.is_some() {
+                new.objective = objective.rpo.map(Objective::new);
+            }
+            new.max_parallel = objective.max_parallel.unwrap_or(new.max_parallel);
+            // It says what it says now, and not what an operator's policy does.
+            let same = (&new.schedule, &new.retention, &new.objective)
+                == (&job.schedule, &job.retention, &job.objective);
+            new.policy = new.policy.filter(|_| same);
+            let job = raksha.update_job(job.id, new).await?;
+            context.output.show(&job, || job.id.to_string())
         }
         JobVerb::Simulate(options) => schedule::simulate(context, *options).await,
         JobVerb::List => {
@@ -91,6 +137,7 @@ pub async fn carry_out(context: &Context, verb: JobVerb) -> Result<()> {
                         format!("schedule     {}", scheduled(&job)),
                         format!("keeps        {}", job.retention),
                         format!("objective    {}", objective(&job, &protection)),
+                        format!("authority    {}", authority_of(&job, &protection)),
                         format!("created      {}", job.created),
                         runs_table(&runs),
                     ];
@@ -139,6 +186,14 @@ fn objective(job: &BackupJob, protection: &Protection) -> String {
     match job.objective {
         Some(objective) => format!("{objective}: {}; {newest}", protection.objective),
         None => format!("none; {newest}"),
+    }
+}
+
+fn authority_of(job: &BackupJob, protection: &Protection) -> String {
+    match (job.delegation, &protection.authority) {
+        (None, _) => "that of the worker".to_owned(),
+        (Some(id), None) => format!("delegation {}, not looked at yet", short(id)),
+        (Some(id), Some(watch)) => format!("delegation {}: {}", short(id), watch.told),
     }
 }
 

@@ -6,6 +6,7 @@
 //! wrong usage. Ctrl-C stops what is under way and leaves nothing behind; a second one stops at once.
 
 mod args;
+mod authority;
 mod catalog;
 mod cloud;
 mod context;
@@ -52,6 +53,7 @@ async fn carry_out(context: Context, verb: Verb) -> Result<()> {
         Verb::Job(verb) => job::carry_out(&context, verb).await,
         Verb::Run(verb) => run::carry_out(&context, verb).await,
         Verb::Schedule(verb) => schedule::carry_out(&context, verb).await,
+        Verb::Authority(verb) => authority::carry_out(&context, verb).await,
         Verb::Restore(options) => restore::carry_out(&context, options).await,
         Verb::Points => repository::points(&context).await,
         Verb::Point { point } => point::show(&context, &point).await,

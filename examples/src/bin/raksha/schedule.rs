@@ -1,6 +1,5 @@
 //! When jobs run and what is kept of them, and working on what is due.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -100,9 +99,9 @@ pub struct ObjectiveOptions {
     /// Tell when the newest verified point becomes older than this: the recovery point objective
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub rpo: Option<Duration>,
-    /// How many of its due runs may be under way at once
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub max_parallel: u32,
+    /// How many of its due runs may be under way at once [default: 1]
+    #[arg(long, value_name = "N")]
+    pub max_parallel: Option<u32>,
 }
 
 impl ScheduleOptions {
@@ -171,7 +170,7 @@ pub fn complete(
 ) -> Result<NewJob> {
     let mut new = new
         .with_retention(retention.retention(&schedule.zone))
-        .with_max_parallel(objective.max_parallel);
+        .with_max_parallel(objective.max_parallel.unwrap_or(1));
     new.schedule = schedule.schedule(now)?;
     new.objective = objective.rpo.map(Objective::new);
     Ok(new)
@@ -334,7 +333,7 @@ fn state(one: &DueRun) -> String {
 }
 
 async fn work(context: &Context, options: WorkOptions) -> Result<()> {
-    let raksha = context.raksha().await?;
+    let projects = context.projects().await?;
     let mut how = WorkerOptions::default();
     how.poll = options.poll;
     how.lease = options.lease;
@@ -344,8 +343,7 @@ async fn work(context: &Context, options: WorkOptions) -> Result<()> {
         ..Limits::default()
     };
     how.verify_sample = options.verify_sample;
-    let worker =
-        Worker::new(options.name, context.jobs().await?, Arc::new(raksha)).with_options(how);
+    let worker = Worker::new(options.name, context.jobs().await?, projects).with_options(how);
     let mut events = worker.events();
     let (json, quiet) = (context.common.json, context.common.quiet);
     let shown = tokio::spawn({

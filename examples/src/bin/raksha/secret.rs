@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use raksha_core::authority::SealingKey;
 use raksha_core::repository::Secret;
 use raksha_core::{Error, Kind, Result};
 
@@ -41,6 +42,13 @@ pub fn read(
         ));
     }
     Ok(Secret::passphrase(passphrase))
+}
+
+/// The key of a service, by which what is secret about delegations is sealed.
+pub fn service_key(path: &Path) -> Result<SealingKey> {
+    let bytes = std::fs::read(path)
+        .map_err(|e| Error::io("read service key", e).with("file", path.display()))?;
+    SealingKey::new(&bytes).map_err(|error| error.with("file", path.display()))
 }
 
 fn first_line(path: &Path) -> Result<String> {

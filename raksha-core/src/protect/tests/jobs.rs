@@ -61,6 +61,32 @@ async fn jobs_are_found_by_name_and_by_the_beginning_of_their_id() {
 }
 
 #[tokio::test]
+async fn a_job_becomes_another_and_keeps_its_id_and_its_points() {
+    let bench = Bench::new(4).await;
+    let id = bench.job().await;
+    let report = bench.run(id).await.unwrap();
+    let before = bench.raksha.job(id).await.unwrap();
+    let mut new = NewJob::of(&before);
+    new.name = "only web".to_owned();
+    new.servers = Selection(vec![ServerSelector::IdOrName("web".to_owned())]);
+    let after = bench.raksha.update_job(id, new.clone()).await.unwrap();
+    assert_eq!(after, bench.raksha.job(id).await.unwrap());
+    assert_eq!((after.id, after.created), (id, before.created));
+    assert_eq!(NewJob::of(&after), new);
+    let second = bench.run(id).await.unwrap();
+    assert!(second.counts.logical_bytes < report.counts.logical_bytes);
+    assert_eq!(bench.raksha.points().await.unwrap().len(), 2);
+
+    new.servers = Selection(vec![ServerSelector::IdOrName("ghost".to_owned())]);
+    let error = bench.raksha.update_job(id, new.clone()).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::NotFound, "{error}");
+    new.servers = Selection(Vec::new());
+    let error = bench.raksha.update_job(id, new).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Invalid, "{error}");
+    assert_eq!(bench.raksha.job(id).await.unwrap(), after);
+}
+
+#[tokio::test]
 async fn a_project_sees_neither_jobs_nor_points_of_another() {
     let bench = Bench::new(3).await;
     let job = bench.job().await;

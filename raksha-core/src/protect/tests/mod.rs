@@ -1,6 +1,7 @@
 //! What the verbs are held to, with the embedded cloud and a repository in memory.
 #![cfg(feature = "local")]
 
+mod alive;
 mod bench;
 mod crashes;
 mod disks;

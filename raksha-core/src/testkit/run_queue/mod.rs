@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::SetClock;
 use super::job_store::{is, job, project, run};
+use crate::authority::{Standing, Watch};
 use crate::env::Env;
 use crate::error::Kind;
 use crate::id::{PointId, RunId};
@@ -516,6 +517,12 @@ impl Bench {
         tracking.protection = Protection {
             verified: Some(verified),
             objective: ObjectiveState::AtRisk,
+            authority: Some(Watch {
+                told: Standing::lost("it was revoked", "renew it"),
+                since: job.created,
+                ends: Some(self.env.now()),
+                asked: self.env.now(),
+            }),
         };
         assert!(store.update_tracking(&tracking).await.unwrap());
         assert!(

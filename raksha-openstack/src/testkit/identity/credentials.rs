@@ -6,7 +6,7 @@ use super::super::call::Call;
 use super::super::reply::{Outcome, Refusal, Reply};
 use super::super::state::{Kind, Record, merge, set};
 use super::super::world::World;
-use super::{directory, forbidden, list, nothing_here, role, roles_in_full};
+use super::{directory, expiry, forbidden, list, nothing_here, role, roles_in_full};
 
 /// `/users/USER/application_credentials`.
 pub(super) fn serve(world: &mut World, call: &Call, user: &str, path: &[&str]) -> Outcome {
@@ -127,17 +127,7 @@ fn create(world: &mut World, call: &Call, user: &str) -> Outcome {
             names
         }
     };
-    let expires = wanted.get("expires_at").and_then(Value::as_str);
-    let millis = match expires {
-        None => None,
-        Some(text) => {
-            let text = format!("{}Z", text.trim_end_matches('Z'));
-            let time = text.parse::<raksha_core::Timestamp>();
-            let time =
-                time.map_err(|_| Refusal::bad("The 'expires_at' must not be before now."))?;
-            Some(time.as_millis())
-        }
-    };
+    let millis = expiry(world, wanted)?;
     let mut body = json!({
         "name": name, "description": wanted.get("description"), "user_id": user,
         "project_id": who.project, "system": null, "unrestricted": wanted.get("unrestricted"),

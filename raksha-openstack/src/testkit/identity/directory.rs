@@ -35,7 +35,7 @@ pub(in super::super) fn seed(world: &mut World) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn add_project(world: &mut World, name: &str) -> Result<String, Refusal> {
+pub(super) fn add_project(world: &mut World, name: &str) -> Result<String, Refusal> {
     let id = world.hex()?;
     let body = json!({"name": name, "domain_id": "default", "description": "", "enabled": true,
         "parent_id": "default", "is_domain": false, "tags": [], "options": {}});
@@ -45,6 +45,16 @@ fn add_project(world: &mut World, name: &str) -> Result<String, Refusal> {
 
 /// The user has these roles, and those that they imply, in the project, and no other ones there.
 pub(in super::super) fn grant(world: &mut World, user: &str, project: &str, roles: &[&str]) {
+    let all = with_implied(roles);
+    if let Some(user) = world.state.get_mut(Kind::User, user) {
+        let mut granted = user.inner("roles").clone();
+        super::super::state::set(&mut granted, project, json!(all));
+        user.set_inner("roles", granted);
+    }
+}
+
+/// Roles and those that they imply.
+pub(super) fn with_implied<'a>(roles: &[&'a str]) -> Vec<&'a str> {
     let mut all: Vec<&str> = roles.to_vec();
     if all.contains(&"admin") {
         all.push("member");
@@ -54,11 +64,13 @@ pub(in super::super) fn grant(world: &mut World, user: &str, project: &str, role
     }
     all.sort_unstable();
     all.dedup();
-    if let Some(user) = world.state.get_mut(Kind::User, user) {
-        let mut granted = user.inner("roles").clone();
-        super::super::state::set(&mut granted, project, json!(all));
-        user.set_inner("roles", granted);
-    }
+    all
+}
+
+/// Whether a user or project is there and enabled.
+pub(super) fn enabled(world: &World, kind: Kind, id: &str) -> bool {
+    let found = world.state.get(kind, id);
+    found.is_some_and(|found| found.get("enabled") != &json!(false))
 }
 
 /// The names of the roles that a user has in a project.
@@ -75,7 +87,7 @@ fn projects_of<'a>(world: &'a World, user: &str) -> Vec<&'a Record> {
     })
 }
 
-fn show(world: &World, of: &str, record: &Record) -> Value {
+pub(super) fn show(world: &World, of: &str, record: &Record) -> Value {
     let mut body = record.body.clone();
     let fields = json!({"id": record.id,
         "links": {"self": format!("{}/identity/v3/{of}/{}", world.base, record.id)}});

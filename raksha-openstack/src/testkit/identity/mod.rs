@@ -1,5 +1,6 @@
 //! Keystone: who is who, tokens, application credentials, trusts.
 
+mod admin;
 mod credentials;
 mod directory;
 mod tokens;
@@ -46,7 +47,7 @@ pub(super) fn serve(world: &mut World, call: &Call) -> Outcome {
                 }
                 (_, ["OS-TRUST", "trusts", rest @ ..]) => trusts::serve(world, call, rest),
                 ("GET", rest) => directory::serve(world, call, rest),
-                _ => Err(nothing_here()),
+                (_, rest) => admin::serve(world, call, rest),
             }
         }
         _ => Err(nothing_here()),
@@ -108,6 +109,23 @@ fn roles_in_full(world: &World, names: &[String]) -> Vec<Value> {
             "options": role.get("options")})
     });
     full.collect()
+}
+
+/// When what is asked for is to end, in milliseconds since 1970.
+fn expiry(world: &World, wanted: &Value) -> Result<Option<u64>, Refusal> {
+    let Some(text) = wanted.get("expires_at").and_then(Value::as_str) else {
+        return Ok(None);
+    };
+    let text = format!("{}Z", text.trim_end_matches('Z'));
+    let time = text
+        .parse::<raksha_core::Timestamp>()
+        .map(raksha_core::Timestamp::as_millis);
+    match time {
+        Ok(time) if time > world.now() => Ok(Some(time)),
+        _ => Err(Refusal::bad(
+            "The 'expires_at' must not be before now. The server could not comply with the request since it is either malformed or otherwise incorrect. The client is assumed to be in error.",
+        )),
+    }
 }
 
 /// The names in an array of texts.

@@ -6,12 +6,17 @@ use super::super::call::{Call, Who, unauthenticated};
 use super::super::reply::{Outcome, Refusal, Reply};
 use super::super::state::{Kind, Record, set};
 use super::super::world::{World, keystone_time};
-use super::{directory, forbidden, roles_in_full, texts};
+use super::{directory, forbidden, roles_in_full, texts, trusts};
 
 /// Who holds a token; none if it is unknown, expired or rests on something that is gone.
 pub(in super::super) fn who(world: &World, token: &str, now: u64) -> Option<Who> {
     let record = world.state.get(Kind::Token, token)?;
     if record.inner("expires").as_u64()? <= now || gone(world, record).is_some() {
+        return None;
+    }
+    let (user, project) = (record.inner_text("user"), record.inner_text("project"));
+    let enabled = |kind, id: &str| directory::enabled(world, kind, id);
+    if !enabled(Kind::User, user) || !(project.is_empty() || enabled(Kind::Project, project)) {
         return None;
     }
     Some(Who {
@@ -25,7 +30,7 @@ pub(in super::super) fn who(world: &World, token: &str, now: u64) -> Option<Who>
 /// Why a token that has not expired is worth nothing any more: what it rests on is gone.
 fn gone(world: &World, token: &Record) -> Option<Refusal> {
     let trust = token.inner_text("trust");
-    if !trust.is_empty() && world.state.get(Kind::Trust, trust).is_none() {
+    if !trust.is_empty() && trusts::live(world, trust).is_none() {
         return Some(Refusal::missing(format!("Could not find trust: {trust}.")));
     }
     let credential = token.inner_text("credential");
@@ -90,6 +95,7 @@ pub(super) fn issue(world: &mut World, call: &Call) -> Outcome {
     let user = world
         .state
         .get(Kind::User, &proof.user)
+        .filter(|user| directory::enabled(world, Kind::User, &user.id))
         .ok_or_else(unauthenticated)?;
     let mut body = json!({
         "methods": [proof.method],
@@ -118,6 +124,18 @@ pub(super) fn issue(world: &mut World, call: &Call) -> Outcome {
             .map(|role| json!({"id": role.get("id"), "name": role.get("name")}));
         set(&mut body, "catalog", catalog(world, &grant.project));
         if let Some(trust) = &grant.trust {
+            if let Some(ends) = trust
+                .inner("expires")
+                .as_u64()
+                .filter(|ends| *ends < expires)
+            {
+                set(
+                    &mut body,
+                    "expires_at",
+                    json!(keystone_time(ends / 1000 * 1000)),
+                );
+                set(&mut inner, "expires", json!(ends));
+            }
             set(&mut body, "roles", json!(full));
             set(
                 &mut body,
@@ -195,6 +213,15 @@ fn grants<'a>(
         let held = directory::roles(world, &proof.user, &credential.project);
         let mut roles = texts(credential.inner("roles"));
         roles.retain(|role| held.contains(role));
+        if !directory::enabled(world, Kind::Project, &credential.project) {
+            return Err(Refusal::missing(format!(
+                "Unable to validate token because project {} is disabled",
+                credential.project
+            )));
+        }
+        if roles.is_empty() {
+            return Err(unauthenticated());
+        }
         return Ok(Some(Grant {
             project: credential.project.clone(),
             roles,
@@ -209,14 +236,18 @@ fn grants<'a>(
         Some(Value::String(_)) => return Ok(None),
         Some(scope) => {
             if let Some(id) = scope.pointer("/OS-TRUST:trust/id").and_then(Value::as_str) {
-                let trust = world
-                    .state
-                    .get(Kind::Trust, id)
-                    .ok_or_else(unauthenticated)?;
+                let trust = trusts::live(world, id).ok_or_else(unauthenticated)?;
                 if trust.text("trustee_user_id") != proof.user {
                     return Err(forbidden(""));
                 }
-                let held = directory::roles(world, trust.text("trustor_user_id"), &trust.project);
+                let trustor = trust.text("trustor_user_id");
+                if !directory::enabled(world, Kind::User, trustor) {
+                    return Err(forbidden(""));
+                }
+                if !directory::enabled(world, Kind::Project, &trust.project) {
+                    return Err(unauthenticated());
+                }
+                let held = directory::roles(world, trustor, &trust.project);
                 let mut roles = texts(trust.inner("roles"));
                 if roles.iter().any(|role| !held.contains(role)) {
                     return Err(forbidden(""));
@@ -237,6 +268,9 @@ fn grants<'a>(
                 id.map_or_else(|| Some(project.text("name")) == name, |id| project.id == id)
             });
             let found = found.first().ok_or_else(unauthenticated)?;
+            if !directory::enabled(world, Kind::Project, &found.id) {
+                return Err(unauthenticated());
+            }
             found.id.clone()
         }
     };

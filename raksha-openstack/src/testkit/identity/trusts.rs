@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::super::call::Call;
 use super::super::reply::{Outcome, Refusal, Reply};
 use super::super::state::{Kind, Record, merge, set};
-use super::super::world::World;
-use super::{directory, forbidden, list, nothing_here, role};
+use super::super::world::{World, keystone_time};
+use super::{directory, expiry, forbidden, list, nothing_here, role};
 
 /// `/OS-TRUST/trusts`.
 pub(super) fn serve(world: &mut World, call: &Call, path: &[&str]) -> Outcome {
@@ -49,9 +49,20 @@ pub(super) fn serve(world: &mut World, call: &Call, path: &[&str]) -> Outcome {
     }
 }
 
+/// A trust that is there and has not ended.
+pub(super) fn live<'a>(world: &'a World, id: &str) -> Option<&'a Record> {
+    let ended = |trust: &Record| {
+        let ends = trust.inner("expires").as_u64();
+        ends.is_some_and(|ends| ends <= world.now())
+    };
+    world
+        .state
+        .get(Kind::Trust, id)
+        .filter(|trust| !ended(trust))
+}
+
 fn find<'a>(world: &'a World, id: &str) -> Result<&'a Record, Refusal> {
-    let found = world.state.get(Kind::Trust, id);
-    found.ok_or_else(|| Refusal::missing(format!("Could not find trust: {id}.")))
+    live(world, id).ok_or_else(|| Refusal::missing(format!("Could not find trust: {id}.")))
 }
 
 fn show(world: &World, trust: &Record, in_full: bool) -> Value {
@@ -110,15 +121,16 @@ fn create(world: &mut World, call: &Call) -> Outcome {
     if names.is_empty() {
         return Err(forbidden("At least one role should be specified"));
     }
+    let expires = expiry(world, wanted)?;
     let id = world.hex()?;
     let body = json!({
         "trustor_user_id": who.user, "trustee_user_id": trustee, "project_id": project,
-        "impersonation": wanted.get("impersonation"), "expires_at": wanted.get("expires_at"),
+        "impersonation": wanted.get("impersonation"), "expires_at": expires.map(keystone_time),
         "remaining_uses": wanted.get("remaining_uses"), "deleted_at": null,
         "redelegated_trust_id": null, "redelegation_count": 0,
     });
     let record = world.state.add(Kind::Trust, &project, &id, body);
-    record.inner = json!({"roles": names});
+    record.inner = json!({"roles": names, "expires": expires});
     let record = record.clone();
     Ok(Reply::json(
         201,
