@@ -17,7 +17,7 @@ const POLICY: &str = "
 name = 'gold'
 description = 'Every night, kept for a year'
 schedule = { trigger = { cron = '30 2 * * *' }, zone = 'Europe/Berlin', jitter = '30m' }
-retention = { daily = 7, weekly = 4, monthly = 12, zone = 'Europe/Berlin' }
+retention = { last = 3, daily = 7, weekly = 4, monthly = 12, zone = 'Europe/Berlin' }
 objective = { rpo = '26h' }
 ";
 
@@ -81,7 +81,7 @@ async fn a_tenant_backs_up_loses_and_restores_a_server_and_every_byte_is_back() 
     let policies = served.get(&demo, "/policies");
     assert_eq!(
         policies["policies"][0]["in_words"]["retention"],
-        "7 daily, 4 weekly, 12 monthly (Europe/Berlin)"
+        "3 last, 7 daily, 4 weekly, 12 monthly (Europe/Berlin)"
     );
     let wanted = json!({ "backupjob": { "name": "nightly", "servers": [{ "name": "case2" }], "policy": "gold" } });
     let made = served.done(&demo, "POST", "/backupjobs", &wanted, 201)["backupjob"].clone();

@@ -103,6 +103,14 @@ impl Watch {
             _ => None,
         };
         let standing = found.at(now, lead);
+        // That it is gone after its end is no news, whatever words the cloud has for it.
+        if standing.is_lost() && before.told.is_lost() && before.ends.is_some_and(|at| at <= now) {
+            let next = Self {
+                asked: now,
+                ..before
+            };
+            return (next, told);
+        }
         let since = match (&standing, ends) {
             _ if standing == before.told => before.since,
             (Standing::Expiring { at }, _) => at.before(lead).max(before.since),

@@ -54,10 +54,10 @@ pub async fn check_authority(authority: &dyn Authority, case: AuthorityCase) {
         Kind::Denied,
         "a grant by somebody of another project",
     );
-    let nonsense = SecretText::new("no token");
+    let nonsense = SecretText::new("sesame");
     let error = authority.grant(wanted(Some(&nonsense))).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Unauthenticated, "{error}");
-    assert!(!error.to_string().contains("no token"), "{error}");
+    assert!(!error.to_string().contains("sesame"), "{error}");
 
     let made = authority.grant(wanted(Some(credential))).await.unwrap();
     assert!(!made.principal.is_empty(), "somebody acts");
@@ -196,6 +196,9 @@ impl PretendAuthority {
         Ok(match &state.says {
             _ if !state.live.contains(&secret) => Standing::lost("it was revoked", "renew it"),
             Some(says) => says.clone(),
+            None if delegation.expires.is_some_and(|end| end <= self.env.now()) => {
+                Standing::lost("it ended", "renew it")
+            }
             None => Standing::until(delegation.expires),
         })
     }
