@@ -119,6 +119,9 @@ async fn a_newcomer_signs_in_protects_a_server_and_brings_it_back() {
     browser.wait("document.querySelector('#restores .good')");
     assert!(served.cloud.id_of(Kind::Server, "case2").is_some());
 
+    browser.wait("document.querySelector('#jobs .good')");
+    picture(&mut browser, "overview.png");
+
     // What tenants write is text, wherever it is shown.
     browser.click("New job");
     browser.write("job-name", HARMFUL);
@@ -130,8 +133,6 @@ async fn a_newcomer_signs_in_protects_a_server_and_brings_it_back() {
         0
     );
     assert_eq!(browser.eval("document.title"), "Raksha");
-    browser.wait("document.querySelector('#jobs .good')");
-    picture(&mut browser, "overview.png");
 
     // What is revoked leads back to the door.
     served.cloud.expire_tokens();

@@ -8,3 +8,4 @@ mod kills;
 mod projects;
 mod stall;
 mod story;
+mod tenants;

@@ -1,6 +1,7 @@
 //! `raksha-service` as its operator starts it, beside a cloud with two tenants.
 
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -8,15 +9,17 @@ use raksha_openstack::testkit::{DevCloud, Options, Pace};
 use serde_json::{Value, json};
 
 use crate::web::{Answer, Web};
-use crate::{Place, Program, schema, text};
+use crate::{Lab, Place, Program, schema, text};
 
 /// A cloud, a repository, and the service.
 #[derive(Debug)]
-pub struct Served {
+pub struct Served<C = DevCloud> {
     /// The cloud. Its administrator is the service's user.
-    pub cloud: DevCloud,
+    pub cloud: C,
     /// Where repository, jobs and settings are.
     pub place: Place,
+    clouds: PathBuf,
+    keystone: String,
     process: Option<Child>,
     web: Web,
     document: Value,
@@ -32,20 +35,50 @@ pub struct Tenant {
 }
 
 /// So long is waited for anything.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 impl Served {
-    /// Starts all of it. What the service is told besides where things are is `more`.
+    /// Starts all of it, with a cloud of its own that answers at this pace. What the service is told besides where things are is `more`.
     pub async fn start(pace: Duration, more: &str) -> Self {
         let mut options = Options::default();
         options.pace = Pace::all(pace);
         let cloud = DevCloud::start(options).await.unwrap();
         let place = Place::new();
-        place.file("clouds.yaml", cloud.clouds_yaml().as_bytes());
+        let clouds = place.file("clouds.yaml", cloud.clouds_yaml().as_bytes());
+        let keystone = format!("{}identity/v3", cloud.url());
+        Self::beside(
+            cloud,
+            place,
+            clouds.into(),
+            &keystone,
+            "devcloud-admin",
+            more,
+        )
+    }
+}
+
+impl Served<Lab> {
+    /// Starts the service beside the lab's cloud.
+    pub fn on_lab(lab: Lab, place: Place, more: &str) -> Self {
+        let clouds = lab.clouds();
+        let keystone = "http://127.0.0.1:5000/v3";
+        Self::beside(lab, place, clouds, keystone, "raksha-admin", more)
+    }
+}
+
+impl<C> Served<C> {
+    fn beside(
+        cloud: C,
+        place: Place,
+        clouds: PathBuf,
+        keystone: &str,
+        operator: &str,
+        more: &str,
+    ) -> Self {
         let path = |name: &str| text(&place.path(name));
         place.file("sealing-key", &[7; 64]);
         let settings = format!(
-            "listen = '127.0.0.1:0'\ncloud = 'devcloud-admin'\ntarget = '{}'\nkey_file = '{}'\njobs = 'sqlite:{}'\n{more}",
+            "listen = '127.0.0.1:0'\ncloud = '{operator}'\ntarget = '{}'\nkey_file = '{}'\njobs = 'sqlite:{}'\n{more}",
             path("target"),
             path("key"),
             path("jobs.sqlite"),
@@ -54,6 +87,8 @@ impl Served {
         let mut served = Self {
             cloud,
             place,
+            clouds,
+            keystone: keystone.to_owned(),
             process: None,
             web: Web::at("http://127.0.0.1:1"),
             document: Value::Null,
@@ -73,7 +108,7 @@ impl Served {
             .arg(self.place.path("service.toml"))
             .current_dir(self.place.folder())
             .env_clear()
-            .env("OS_CLIENT_CONFIG_FILE", self.place.path("clouds.yaml"))
+            .env("OS_CLIENT_CONFIG_FILE", &self.clouds)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log.unwrap())
@@ -131,8 +166,7 @@ impl Served {
         let asked = json!({ "auth": {
             "identity": { "methods": ["password"], "password": { "user": { "name": user, "domain": domain, "password": "raksha" } } },
             "scope": { "project": { "name": user, "domain": domain } } } });
-        let keystone = Web::at(self.cloud.url().as_str());
-        let answer = keystone.ask("POST", "/identity/v3/auth/tokens", &[], &asked.to_string());
+        let answer = self.keystone("POST", "/auth/tokens", &[], &asked.to_string());
         assert_eq!(answer.status, 201, "{answer:?}");
         let token = answer.header("x-subject-token").unwrap().to_owned();
         let project = answer.json()["token"]["project"]["id"]
@@ -140,6 +174,20 @@ impl Served {
             .unwrap()
             .to_owned();
         Tenant { token, project }
+    }
+
+    /// Asks Keystone itself.
+    #[track_caller]
+    pub fn keystone(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        let web = Web::at(&self.keystone);
+        let base = self.keystone.strip_prefix(&web.url()).unwrap();
+        web.ask(method, &format!("{base}{path}"), headers, body)
     }
 
     /// Asks the service; `path` is below the tenant's project. The answer must be what the document says of the route.
@@ -273,7 +321,7 @@ pub fn until(what: &str, mut happened: impl FnMut() -> bool) {
     }
 }
 
-impl Drop for Served {
+impl<C> Drop for Served<C> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("the service's log:\n{}", self.log());

@@ -11,6 +11,7 @@ use raksha_core::objective::Objective;
 use raksha_core::protect::Quotas;
 use raksha_core::retention::Retention;
 use raksha_core::schedule::Schedule;
+use raksha_core::work;
 use raksha_core::{Error, Kind, Result};
 use raksha_openstack::OpenStackOptions;
 use serde::{Deserialize, Serialize};
@@ -195,6 +196,12 @@ pub struct Authority {
     /// Whether application credentials are limited to the requests that a backup sends.
     #[serde(default = "yes")]
     pub access_rules: bool,
+    /// So long before a run is due the cloud is asked whether the right to it is still there.
+    #[serde(default = "hour", with = "words")]
+    pub probe: Duration,
+    /// So long before a right ends this is told.
+    #[serde(default = "day", with = "words")]
+    pub forecast: Duration,
 }
 
 fn trust() -> DelegationKind {
@@ -207,6 +214,14 @@ fn member() -> Vec<String> {
 
 fn yes() -> bool {
     true
+}
+
+fn hour() -> Duration {
+    work::AuthorityOptions::default().probe
+}
+
+fn day() -> Duration {
+    work::AuthorityOptions::default().forecast
 }
 
 impl Config {

@@ -61,6 +61,10 @@ pub async fn app(config: Config) -> Result<App> {
         per_project: config.workers.per_project,
         ..Limits::default()
     };
+    if let Some(authority) = &config.authority {
+        how.authority.probe = authority.probe;
+        how.authority.forecast = authority.forecast;
+    }
     let worker = Worker::new("raksha-service", jobs, Arc::new(acting.clone())).with_options(how);
     Ok(App::new(Shared {
         document: openapi::document(routes::all())?,
