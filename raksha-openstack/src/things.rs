@@ -200,14 +200,17 @@ pub(crate) fn id(value: &Value) -> Result<String> {
     }
 }
 
-/// The time under `key`: Cinder and Nova write it without a zone, and mean UTC.
+/// The time under `key`, as [`utc`] reads it.
 pub(crate) fn time(value: &Value, key: &str) -> Option<Timestamp> {
-    let text = text(value, key);
-    let zoned = match text.ends_with('Z') {
-        true => text.to_owned(),
-        false => format!("{text}Z"),
-    };
-    zoned.parse().ok()
+    utc(text(value, key)).ok()
+}
+
+/// A time: Cinder and Nova write it without a zone, Keystone sometimes, and mean UTC.
+pub(crate) fn utc(text: &str) -> Result<Timestamp> {
+    match text.ends_with('Z') {
+        true => text.parse(),
+        false => format!("{text}Z").parse(),
+    }
 }
 
 /// Whether a property means yes, as OpenStack's services read them.

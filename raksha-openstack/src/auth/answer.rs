@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use crate::Secret;
 use crate::catalog::Catalog;
+use crate::things::utc;
 
 const OPERATION: &str = "read token answer";
 
@@ -80,14 +81,14 @@ pub fn parse(subject: Secret, body: &[u8]) -> Result<Token> {
         roles,
         catalog,
     } = token;
-    let expires_at = expires_at.parse().map_err(|source: Error| {
+    let expires_at = utc(&expires_at).map_err(|source| {
         corrupt("the time when the token expires cannot be read")
             .with("expires_at", format!("{expires_at:?}"))
             .caused_by(source)
     })?;
     Ok(Token {
         secret: subject,
-        issued_at: issued_at.and_then(|time| time.parse().ok()),
+        issued_at: issued_at.and_then(|time| utc(&time).ok()),
         expires_at,
         user,
         project,
@@ -126,6 +127,13 @@ mod tests {
 
     fn read(body: &str) -> Result<Token> {
         parse(Secret::new("gAAAAA".to_owned()), body.as_bytes())
+    }
+
+    #[test]
+    fn a_token_that_ends_with_its_credential_has_a_time_without_a_zone() {
+        let ends = ANSWER.replace("58:43.578887Z", "58:43.578000");
+        let read = [ANSWER, &ends].map(|body| read(body).unwrap().expires_at);
+        assert_eq!(read[0], read[1]);
     }
 
     #[test]

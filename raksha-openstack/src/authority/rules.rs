@@ -22,10 +22,13 @@ pub struct AccessRule {
     pub path: String,
 }
 
+/// A method, and the paths that it is needed with.
+type Allowed = (&'static str, &'static [&'static str]);
+
 /// What a backup reads and makes, by service: finding servers and what belongs to them, snapshots, reading those by each road, and releasing all of it.
 ///
 /// `servers/*/action` is one path for many actions: a copy of a local disk (`createImage`) and pausing need it, and others come with it.
-const NEEDED: &[(Service, &[(&str, &[&str])])] = &[
+const NEEDED: &[(Service, &[Allowed])] = &[
     (
         Service::Compute,
         &[

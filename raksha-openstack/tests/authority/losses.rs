@@ -14,7 +14,6 @@ const WAYS: [DelegationKind; 2] = [DelegationKind::Trust, DelegationKind::Applic
 /// Checks that it is lost, and that who opens it all the same is refused for good.
 async fn is_lost(authority: &OpenStackAuthority, delegation: &Delegation, words: &[&str]) {
     let standing = authority.probe(delegation).await.unwrap();
-    println!("{}: {standing}", delegation.kind);
     lost(&standing, words);
     let error = authority.open(delegation).await.unwrap_err();
     assert!(!error.is_retryable(), "{error}");

@@ -83,7 +83,7 @@ async fn run(arguments: Arguments) -> Result<()> {
 
     let asked = asked_to_end(drain.clone());
     let served = axum::serve(listener, serve::router(app.clone()))
-        .with_graceful_shutdown(async move { asked.await })
+        .with_graceful_shutdown(asked)
         .await;
     served.map_err(|source| Error::io("serve", source))?;
     start::drained(&app, work).await;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::super::call::{Call, Who, unauthenticated};
 use super::super::reply::{Outcome, Refusal, Reply};
 use super::super::state::{Kind, Record, set};
-use super::super::world::{World, keystone_time};
+use super::super::world::{World, cinder_time, keystone_time};
 use super::{directory, forbidden, roles_in_full, texts, trusts};
 
 /// Who holds a token; none if it is unknown, expired or rests on something that is gone.
@@ -89,8 +89,14 @@ pub(super) fn issue(world: &mut World, call: &Call) -> Outcome {
     };
     let lifetime = u64::try_from(world.options.token_lifetime.as_millis()).unwrap_or(u64::MAX);
     let mut expires = call.now.saturating_add(lifetime);
-    if let Some(ends) = proof.ends {
-        expires = expires.min(ends);
+    let mut until = keystone_time(expires / 1000 * 1000);
+    if let Some(ends) = proof.ends.filter(|ends| *ends < expires) {
+        expires = ends;
+        // Keystone hands on what it has of the credential, which has no zone.
+        until = match proof.method {
+            "application_credential" => cinder_time(ends),
+            _ => keystone_time(ends / 1000 * 1000),
+        };
     }
     let user = world
         .state
@@ -101,7 +107,7 @@ pub(super) fn issue(world: &mut World, call: &Call) -> Outcome {
         "methods": [proof.method],
         "user": user_in_token(user),
         "audit_ids": [world.hex()?.chars().take(22).collect::<String>()],
-        "expires_at": keystone_time(expires / 1000 * 1000),
+        "expires_at": until,
         "issued_at": keystone_time(call.now / 1000 * 1000),
     });
     let mut inner = json!({"user": proof.user, "expires": expires, "trust": "", "credential": "",
