@@ -22,6 +22,11 @@ pub enum Trouble {
     Reset,
     /// It is done, and the connection is reset instead of an answer.
     LostAnswer,
+    /// It is not answered as long as somebody waits, who is to die meanwhile; `done` says whether it is done before that.
+    Hangs {
+        /// Whether it is done.
+        done: bool,
+    },
     /// The connection ends after so many bytes of the answer's body, whose length was announced.
     Truncated(u64),
     /// One byte in the middle of the answer's body is another one.

@@ -86,6 +86,10 @@ pub(super) async fn answer(
         peer.reset();
         return Response::new(HttpBody::empty());
     }
+    if troubles.contains(&Trouble::Hangs { done: false }) {
+        record(0, String::new());
+        return std::future::pending().await;
+    }
     let refused = read.err().or(forced);
     let mut reply = match refused {
         Some(refusal) => wording::refuse(&call, refusal),
@@ -99,6 +103,10 @@ pub(super) async fn answer(
         record(0, request_id);
         peer.reset();
         return Response::new(HttpBody::empty());
+    }
+    if troubles.contains(&Trouble::Hangs { done: true }) {
+        record(0, request_id);
+        return std::future::pending().await;
     }
     record(reply.status, request_id);
     respond(&call, reply, &troubles).await
