@@ -1,0 +1,89 @@
+//! Hints from comparisons: where an input has a number that was compared with another one, it may have the other instead.
+
+use super::Seeded;
+use super::coverage::Wanted;
+
+/// Hints that are kept with an input, and places for each comparison.
+const HINTS: usize = 128;
+const PLACES: usize = 2;
+
+/// How an input spells a number.
+#[derive(Debug, Clone, Copy)]
+enum Spelling {
+    Little(usize),
+    Big(usize),
+    Decimal,
+}
+
+impl Spelling {
+    /// Nothing if there is no room for it.
+    fn spell(self, number: u64) -> Option<Vec<u8>> {
+        let (bytes, fits) = match self {
+            Spelling::Decimal => return Some(number.to_string().into_bytes()),
+            Spelling::Little(width) => {
+                let bytes = number.to_le_bytes();
+                let (low, high) = bytes.split_at_checked(width)?;
+                (low.to_vec(), high.iter().all(|b| *b == 0))
+            }
+            Spelling::Big(width) => {
+                let bytes = number.to_be_bytes();
+                let (high, low) = bytes.split_at_checked(8_usize.checked_sub(width)?)?;
+                (low.to_vec(), high.iter().all(|b| *b == 0))
+            }
+        };
+        fits.then_some(bytes)
+    }
+}
+
+/// Something to put in place of what an input has somewhere.
+#[derive(Debug)]
+pub(super) struct Hint {
+    at: usize,
+    length: usize,
+    wanted: u64,
+    spelling: Spelling,
+}
+
+impl Hint {
+    /// Changes the input that this is a hint about: to have what is wanted, or a bit more or less.
+    pub(super) fn follow(&self, random: &mut Seeded, bytes: &mut Vec<u8>) {
+        let near = [0, 0, 0, 1, u64::MAX];
+        let near = near.get(usize::try_from(random.below(5)).unwrap_or(0));
+        let number = self.wanted.wrapping_add(near.copied().unwrap_or(0));
+        let end = self.at + self.length;
+        if let Some(spelt) = self.spelling.spell(number).filter(|_| end <= bytes.len()) {
+            bytes.splice(self.at..end, spelt);
+        }
+    }
+}
+
+/// What the comparisons say about this input.
+pub(super) fn hints(input: &[u8], compared: &[Wanted]) -> Vec<Hint> {
+    let found = compared.iter().flat_map(|wanted| {
+        // A number may have been read from fewer bytes than it was compared in.
+        let widths = [8, 4, 2].into_iter().filter(|w| *w <= wanted.width);
+        let bytes = widths.flat_map(|width| [Spelling::Little(width), Spelling::Big(width)]);
+        let text = (wanted.had > 9).then_some(Spelling::Decimal);
+        bytes
+            .chain(text)
+            .flat_map(|spelling| places(input, *wanted, spelling))
+    });
+    found.take(HINTS).collect()
+}
+
+fn places(input: &[u8], wanted: Wanted, spelling: Spelling) -> impl Iterator<Item = Hint> {
+    let had = spelling.spell(wanted.had);
+    let possible = had.filter(|_| spelling.spell(wanted.wanted).is_some());
+    let length = possible.as_ref().map_or(1, Vec::len);
+    let found = input
+        .windows(length)
+        .enumerate()
+        .filter(move |(_, here)| possible.as_deref().is_some_and(|had| had == *here))
+        .map(|(at, _)| at);
+    found.take(PLACES).map(move |at| Hint {
+        at,
+        length,
+        wanted: wanted.wanted,
+        spelling,
+    })
+}
