@@ -14,7 +14,7 @@ pub struct Compared {
     pub one: u64,
     /// The other; the constant, if one of them was.
     pub other: u64,
-    /// Of so many bytes: 2, 4 or 8.
+    /// Of so many bytes: 1, 2, 4 or 8.
     pub width: u64,
 }
 
@@ -77,20 +77,11 @@ macro_rules! called {
     };
 }
 called! {
+    __sanitizer_cov_trace_cmp1 __sanitizer_cov_trace_const_cmp1 u8;
     __sanitizer_cov_trace_cmp2 __sanitizer_cov_trace_const_cmp2 u16;
     __sanitizer_cov_trace_cmp4 __sanitizer_cov_trace_const_cmp4 u32;
     __sanitizer_cov_trace_cmp8 __sanitizer_cov_trace_const_cmp8 u64;
 }
-
-/// Single bytes are found soon enough by trying, and text compares little else.
-#[expect(unsafe_code, reason = "LLVM calls it by this name")]
-#[unsafe(no_mangle)]
-extern "C" fn __sanitizer_cov_trace_cmp1(_one: u8, _other: u8) {}
-
-/// As [`__sanitizer_cov_trace_cmp1`].
-#[expect(unsafe_code, reason = "LLVM calls it by this name")]
-#[unsafe(no_mangle)]
-extern "C" fn __sanitizer_cov_trace_const_cmp1(_constant: u8, _other: u8) {}
 
 /// Called before a choice among constants: `cases` are their number, how many bits each has, and they themselves.
 #[expect(unsafe_code, reason = "LLVM calls it by this name")]
@@ -102,7 +93,7 @@ extern "C" fn __sanitizer_cov_trace_switch(value: u64, cases: *const u64) {
         let count = usize::try_from(*cases).unwrap_or(0);
         std::slice::from_raw_parts(cases, count + 2)
     };
-    if let [_, bits @ 16..=64, constants @ ..] = cases {
+    if let [_, bits @ 8..=64, constants @ ..] = cases {
         for constant in constants.iter().take(32) {
             tell(value, *constant, bits / 8);
         }

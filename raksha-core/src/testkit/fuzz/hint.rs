@@ -3,9 +3,9 @@
 use super::Seeded;
 use super::coverage::Wanted;
 
-/// Hints that are kept with an input, and places for each comparison.
-const HINTS: usize = 128;
-const PLACES: usize = 2;
+/// Hints that are kept with an input, and places for each number.
+const HINTS: usize = 256;
+const PLACES: usize = 8;
 
 /// How an input spells a number.
 #[derive(Debug, Clone, Copy)]
@@ -59,31 +59,36 @@ impl Hint {
 
 /// What the comparisons say about this input.
 pub(super) fn hints(input: &[u8], compared: &[Wanted]) -> Vec<Hint> {
-    let found = compared.iter().flat_map(|wanted| {
+    let all = compared.iter().flat_map(|wanted| {
         // A number may have been read from fewer bytes than it was compared in.
         let widths = [8, 4, 2].into_iter().filter(|w| *w <= wanted.width);
         let bytes = widths.flat_map(|width| [Spelling::Little(width), Spelling::Big(width)]);
         let text = (wanted.had > 9).then_some(Spelling::Decimal);
-        bytes
-            .chain(text)
-            .flat_map(|spelling| places(input, *wanted, spelling))
+        let all = bytes.chain([Spelling::Little(1)]).chain(text);
+        all.flat_map(|spelling| places(input, *wanted, spelling))
     });
-    found.take(HINTS).collect()
+    some(all.collect(), HINTS)
 }
 
-fn places(input: &[u8], wanted: Wanted, spelling: Spelling) -> impl Iterator<Item = Hint> {
+/// Up to so many of them, from the first to the last.
+fn some<T>(all: Vec<T>, most: usize) -> Vec<T> {
+    let step = all.len().div_ceil(most).max(1);
+    all.into_iter().step_by(step).collect()
+}
+
+/// Where an input has a number of which another one was wanted.
+fn places(input: &[u8], wanted: Wanted, spelling: Spelling) -> Vec<Hint> {
     let had = spelling.spell(wanted.had);
-    let possible = had.filter(|_| spelling.spell(wanted.wanted).is_some());
-    let length = possible.as_ref().map_or(1, Vec::len);
-    let found = input
-        .windows(length)
-        .enumerate()
-        .filter(move |(_, here)| possible.as_deref().is_some_and(|had| had == *here))
-        .map(|(at, _)| at);
-    found.take(PLACES).map(move |at| Hint {
+    let Some(had) = had.filter(|_| spelling.spell(wanted.wanted).is_some()) else {
+        return Vec::new();
+    };
+    let here = |(_, here): &(usize, &[u8])| *here == had;
+    let found = input.windows(had.len()).enumerate().filter(here);
+    let found = found.map(|(at, _)| Hint {
         at,
-        length,
+        length: had.len(),
         wanted: wanted.wanted,
         spelling,
-    })
+    });
+    some(found.collect(), PLACES)
 }

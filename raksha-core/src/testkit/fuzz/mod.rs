@@ -62,26 +62,33 @@ impl Fuzz {
     /// # Panics
     /// If the parser panics (the input is then in the corpus, so that it is fed again each time), takes memory beyond all measure, refuses a
     /// good input, or refuses nothing.
-    #[expect(
-        clippy::panic,
-        clippy::print_stdout,
-        reason = "that is how tests fail and tell"
-    )]
     pub fn feed(self, parse: impl FnMut(&[u8]) -> Result<String>) {
         let kinds = std::env::var("RAKSHA_KINDS").ok();
         if kinds.is_some_and(|kinds| kinds.split(',').all(|kind| kind != self.kind)) {
             return;
         }
-        let seed = number("RAKSHA_SEED").unwrap_or_else(of_the_moment);
-        let rounds = number("RAKSHA_MUTATIONS").unwrap_or(MUTATIONS);
-        let seconds = number("RAKSHA_SECONDS").map(Duration::from_secs);
-        let answers_alone = is("RAKSHA_LEARN", "answers");
+        self.run(&Settings::told(), parse);
+    }
+
+    #[expect(
+        clippy::panic,
+        clippy::print_stdout,
+        reason = "that is how tests fail and tell"
+    )]
+    fn run(&self, settings: &Settings, parse: impl FnMut(&[u8]) -> Result<String>) {
+        let Settings {
+            seed,
+            rounds,
+            time,
+            answers_alone,
+            grow,
+        } = *settings;
         let learns_code = coverage::counts() && !answers_alone;
         let most = if learns_code { KEPT_BY_CODE } else { KEPT };
         let name: u64 = self.kind.bytes().map(u64::from).sum();
         let mut random = Seeded::new(seed.wrapping_add(name));
         let mut tried = Tried {
-            fuzz: &self,
+            fuzz: self,
             seed,
             memory: address_space(),
             parse,
@@ -107,7 +114,7 @@ impl Fuzz {
         let longest = self.good.iter().map(|good| 2 * good.len()).max();
         let longest = longest.unwrap_or(0).max(LARGEST);
         let (start, mut runs, mut refused, mut new) = (Instant::now(), 0u64, 0u64, 0u64);
-        while seconds.map_or(runs < rounds, |seconds| start.elapsed() < seconds) {
+        while time.map_or(runs < rounds, |time| start.elapsed() < time) {
             let mut input = pool.mutate(&mut random, learns_code);
             input.truncate(longest);
             let (answer, reached) = tried.once(&input);
@@ -134,7 +141,7 @@ impl Fuzz {
             start.elapsed().as_secs_f64(),
         );
         assert!(refused > 0, "{}: nothing is ever refused", self.kind);
-        if is("RAKSHA_CORPUS", "grow") {
+        if grow {
             let new = pool.since(begun);
             match learns_code {
                 true => self
@@ -142,6 +149,31 @@ impl Fuzz {
                     .choose(new, of_good, |input| tried.once(input).1),
                 false => self.corpus.grow(new, begun),
             }
+        }
+    }
+}
+
+/// What the environment says of a run.
+#[derive(Debug, Clone, Copy)]
+struct Settings {
+    seed: u64,
+    /// Mutations, if no time is told.
+    rounds: u64,
+    time: Option<Duration>,
+    /// Whether code that is reached is nothing to learn from.
+    answers_alone: bool,
+    /// Whether the corpus grows.
+    grow: bool,
+}
+
+impl Settings {
+    fn told() -> Self {
+        Self {
+            seed: number("RAKSHA_SEED").unwrap_or_else(of_the_moment),
+            rounds: number("RAKSHA_MUTATIONS").unwrap_or(MUTATIONS),
+            time: number("RAKSHA_SECONDS").map(Duration::from_secs),
+            answers_alone: is("RAKSHA_LEARN", "answers"),
+            grow: is("RAKSHA_CORPUS", "grow"),
         }
     }
 }
@@ -214,4 +246,47 @@ fn address_space() -> u64 {
     let status = fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = status.split(' ').next().and_then(|n| n.parse::<u64>().ok());
     pages.unwrap_or(0).saturating_mul(4096)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Error, Kind};
+
+    /// Says the same of all that is long enough. Whether anything met all of the conditions behind that.
+    fn planted(answers_alone: bool) -> bool {
+        let corpus = tempfile::tempdir().unwrap();
+        let mut met = false;
+        let settings = Settings {
+            seed: 1,
+            rounds: 100_000,
+            time: None,
+            answers_alone,
+            grow: false,
+        };
+        let fuzz = Fuzz::new("planted", corpus.path()).good([0; 24]);
+        fuzz.run(&settings, |bytes| {
+            let Some(head) = bytes.first_chunk::<16>() else {
+                return Err(Error::new(Kind::Corrupt, "read", "it is short"));
+            };
+            let kind = u16::from_be_bytes([head[4], head[5]]);
+            let length = u32::from_le_bytes([head[8], head[9], head[10], head[11]]);
+            met |= kind == 0x4d31 && length == 77_777 && head[14] == 0x91;
+            Ok(String::new())
+        });
+        met
+    }
+
+    #[test]
+    fn mutations_that_learn_from_answers_miss_what_no_answer_tells() {
+        assert!(!planted(true));
+    }
+
+    /// Run by `tests/fuzz`.
+    #[cfg(raksha_coverage)]
+    #[test]
+    fn mutations_that_learn_from_code_find_it() {
+        assert!(coverage::counts(), "nothing is instrumented");
+        assert!(planted(false));
+    }
 }

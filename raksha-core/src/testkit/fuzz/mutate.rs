@@ -131,7 +131,15 @@ fn change(random: &mut Seeded, bytes: &mut Vec<u8>, pool: &[Kept]) {
             let bit = 1 << random.below(8);
             bytes.iter_mut().skip(at).take(1).for_each(|b| *b ^= bit);
         }
-        2 => bytes.iter_mut().skip(at).take(1).for_each(|b| *b = 0xff),
+        2 => {
+            let any = random.below(512).min(0xff).to_le_bytes();
+            bytes
+                .iter_mut()
+                .skip(at)
+                .zip(any)
+                .take(1)
+                .for_each(|(b, any)| *b = any);
+        }
         3 | 4 => {
             let width = 1 << random.below(4);
             let mut value = number.to_le_bytes();
