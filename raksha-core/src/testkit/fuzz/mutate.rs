@@ -79,16 +79,17 @@ impl Pool {
         [inputs(self.taken, taken), inputs(self.refused, refused)]
     }
 
-    /// One of the inputs with some of its bytes changed: mostly one that was taken, since from there all there is to refuse is near. With `latest`,
-    /// half of the time one of the last that came, which nobody has gone on from yet.
-    pub(super) fn mutate(&self, random: &mut Seeded, latest: bool) -> Vec<u8> {
+    /// One of the inputs with some of its bytes changed: mostly one that was taken, since from there all there is to refuse is near. Those that `reached` new
+    /// code are as good if they were refused, and half of the time it is one of the last that came, which nobody has gone on from yet.
+    pub(super) fn mutate(&self, random: &mut Seeded, reached: bool) -> Vec<u8> {
+        let rarely = if reached { 2 } else { 4 };
         let from = match self.refused.as_slice() {
-            refused @ [_, ..] if random.below(4) == 0 => refused,
+            refused @ [_, ..] if random.below(rarely) == 0 => refused,
             _ => self.taken.as_slice(),
         };
         let last = from.get(from.len().saturating_sub(LATEST)..);
         let from = match last {
-            Some(last) if latest && random.below(2) == 0 => last,
+            Some(last) if reached && random.below(2) == 0 => last,
             _ => from,
         };
         let Some(kept) = pick(random, from) else {
