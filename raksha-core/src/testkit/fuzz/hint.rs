@@ -4,8 +4,8 @@ use super::Seeded;
 use super::coverage::Wanted;
 
 /// Hints that are kept with an input, and places for each number.
-const HINTS: usize = 256;
-const PLACES: usize = 8;
+const HINTS: usize = 1024;
+const PLACES: usize = 4;
 
 /// How an input spells a number.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +45,11 @@ pub(super) struct Hint {
 }
 
 impl Hint {
+    /// How much of the input it is about.
+    pub(super) fn length(&self) -> usize {
+        self.length
+    }
+
     /// Changes the input that this is a hint about: to have what is wanted, or a bit more or less.
     pub(super) fn follow(&self, random: &mut Seeded, bytes: &mut Vec<u8>) {
         let near = [0, 0, 0, 1, u64::MAX];
@@ -59,21 +64,20 @@ impl Hint {
 
 /// What the comparisons say about this input.
 pub(super) fn hints(input: &[u8], compared: &[Wanted]) -> Vec<Hint> {
-    let all = compared.iter().flat_map(|wanted| {
+    let hints = compared.iter().flat_map(|wanted| {
         // A number may have been read from fewer bytes than it was compared in.
         let widths = [8, 4, 2].into_iter().filter(|w| *w <= wanted.width);
         let bytes = widths.flat_map(|width| [Spelling::Little(width), Spelling::Big(width)]);
         let text = (wanted.had > 9).then_some(Spelling::Decimal);
-        let all = bytes.chain([Spelling::Little(1)]).chain(text);
+        let byte = (wanted.width == 1).then_some(Spelling::Little(1));
+        let all = bytes.chain(byte).chain(text);
         all.flat_map(|spelling| places(input, *wanted, spelling))
     });
-    some(all.collect(), HINTS)
-}
-
-/// Up to so many of them, from the first to the last.
-fn some<T>(all: Vec<T>, most: usize) -> Vec<T> {
-    let step = all.len().div_ceil(most).max(1);
-    all.into_iter().step_by(step).collect()
+    // Long ones first: there are many short ones, and what they would do is soon done by chance.
+    let mut hints: Vec<Hint> = hints.collect();
+    hints.sort_by_key(|hint| std::cmp::Reverse(hint.length));
+    hints.truncate(HINTS);
+    hints
 }
 
 /// Where an input has a number of which another one was wanted.
@@ -84,11 +88,13 @@ fn places(input: &[u8], wanted: Wanted, spelling: Spelling) -> Vec<Hint> {
     };
     let here = |(_, here): &(usize, &[u8])| *here == had;
     let found = input.windows(had.len()).enumerate().filter(here);
-    let found = found.map(|(at, _)| Hint {
+    let all: Vec<usize> = found.map(|(at, _)| at).collect();
+    let step = all.len().div_ceil(PLACES).max(1);
+    let hint = |at| Hint {
         at,
         length: had.len(),
         wanted: wanted.wanted,
         spelling,
-    });
-    some(found.collect(), PLACES)
+    };
+    all.into_iter().step_by(step).map(hint).collect()
 }

@@ -98,7 +98,9 @@ impl Pool {
         let mut bytes = kept.input.clone();
         if !kept.hints.is_empty() && random.below(3) == 0 {
             for _ in 0..pick(random, &[1, 1, 2]).copied().unwrap_or(1) {
-                if let Some(hint) = pick(random, &kept.hints) {
+                // The longer of two.
+                let two = [pick(random, &kept.hints), pick(random, &kept.hints)];
+                if let Some(hint) = two.into_iter().flatten().max_by_key(|hint| hint.length()) {
                     hint.follow(random, &mut bytes);
                 }
             }
