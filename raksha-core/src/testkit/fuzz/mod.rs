@@ -84,6 +84,11 @@ impl Fuzz {
             grow,
         } = *settings;
         let learns_code = coverage::counts() && !answers_alone;
+        // Comparisons tell of code, too.
+        let compared = || match learns_code {
+            true => coverage::compared(),
+            false => Vec::new(),
+        };
         let most = if learns_code { KEPT_BY_CODE } else { KEPT };
         let name: u64 = self.kind.bytes().map(u64::from).sum();
         let mut random = Seeded::new(seed.wrapping_add(name));
@@ -97,13 +102,13 @@ impl Fuzz {
         for good in &self.good {
             let (answer, reached) = tried.once(good);
             answer.unwrap_or_else(|error| panic!("{}: refused: {error}", self.kind));
-            pool.keep(good, true, &coverage::compared(), usize::MAX);
+            pool.keep(good, true, &compared(), usize::MAX);
             seen.is_new(&reached, answers_alone);
         }
         let of_good = seen.clone();
         for (file, input) in self.corpus.read() {
             let (answer, reached) = tried.once(&input);
-            let compared = coverage::compared();
+            let compared = compared();
             let fault = file.starts_with("crash") || file.starts_with("large");
             if seen.is_new(&reached, answers_alone) || fault {
                 pool.keep(&input, answer.is_ok(), &compared, usize::MAX);
@@ -122,7 +127,7 @@ impl Fuzz {
             refused += u64::from(answer.is_err());
             if seen.is_new(&reached, answers_alone) {
                 new += 1;
-                pool.keep(&input, answer.is_ok(), &coverage::compared(), most);
+                pool.keep(&input, answer.is_ok(), &compared(), most);
             }
         }
         let reached = match coverage::counts() {
