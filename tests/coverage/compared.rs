@@ -2,10 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Slots for comparisons. Each has its slot, by what was compared, so that what is compared in loops takes one; of two in one slot the later stays.
+/// Slots for comparisons: those with a constant have theirs by the constant, so that a loop takes one; the others by what was compared. Of two in one slot
+/// the later stays.
 const SLOTS: usize = 512;
-/// Where programs have their memory, on Linux with processors of 64 bits: what is compared there are pointers.
-const POINTERS: std::ops::Range<u64> = 0x5000_0000_0000..0x8000_0000_0000;
+const OF_CONSTANTS: usize = SLOTS / 2;
+/// Where programs have their memory, on Linux with processors of 64 bits, and how far from each other: such numbers differ from run to run.
+const POINTERS: std::ops::Range<u64> = 0x0100_0000_0000..0x8000_0000_0000;
 
 /// Two integers that differed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,13 +46,17 @@ pub fn compared() -> impl Iterator<Item = Compared> {
     COMPARED.iter().map(read).filter(|read| read.width > 0)
 }
 
-fn tell(one: u64, other: u64, width: u64) {
-    let pointers = POINTERS.contains(&one) && POINTERS.contains(&other);
-    if one == other || pointers || !LISTENING.load(Ordering::Relaxed) {
+fn tell(one: u64, other: u64, width: u64, constant: bool) {
+    let pointer = POINTERS.contains(&one) || POINTERS.contains(&other);
+    if one == other || pointer || !LISTENING.load(Ordering::Relaxed) {
         return;
     }
-    let mixed = one.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ other.wrapping_mul(0xc2b2_ae3d_27d4_eb4f);
-    let slot = usize::try_from(mixed >> 40).unwrap_or(0) % SLOTS;
+    let by = other.wrapping_mul(0xc2b2_ae3d_27d4_eb4f);
+    let slot = |by: u64| usize::try_from(by >> 40).unwrap_or(0) % OF_CONSTANTS;
+    let slot = match constant {
+        true => slot(by.wrapping_add(width << 40)),
+        false => OF_CONSTANTS + slot(by ^ one.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+    };
     if let Some([a, b, c]) = COMPARED.get(slot) {
         a.store(one, Ordering::Relaxed);
         b.store(other, Ordering::Relaxed);
@@ -65,13 +71,13 @@ macro_rules! called {
             #[expect(unsafe_code, reason = "LLVM calls it by this name")]
             #[unsafe(no_mangle)]
             extern "C" fn $name(one: $integer, other: $integer) {
-                tell(one.into(), other.into(), u64::from(<$integer>::BITS / 8));
+                tell(one.into(), other.into(), u64::from(<$integer>::BITS / 8), false);
             }
 
             #[expect(unsafe_code, reason = "LLVM calls it by this name")]
             #[unsafe(no_mangle)]
             extern "C" fn $constant(constant: $integer, other: $integer) {
-                tell(other.into(), constant.into(), u64::from(<$integer>::BITS / 8));
+                tell(other.into(), constant.into(), u64::from(<$integer>::BITS / 8), true);
             }
         )*
     };
@@ -95,7 +101,7 @@ extern "C" fn __sanitizer_cov_trace_switch(value: u64, cases: *const u64) {
     };
     if let [_, bits @ 8..=64, constants @ ..] = cases {
         for constant in constants.iter().take(32) {
-            tell(value, *constant, bits / 8);
+            tell(value, *constant, bits / 8, true);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::coverage::{Reached, Seen};
 
 /// What a corpus takes: so many files that were found, of so many bytes.
-pub(super) const FILES: usize = 16;
+const FILES: usize = 16;
 pub(super) const LARGEST: usize = 4096;
 
 /// How files are called of inputs that did something new. All others stay: those that somebody put there, and those at which a parser went wrong.
@@ -39,29 +39,14 @@ impl Corpus {
         }
     }
 
-    /// Takes new inputs in, that were taken and that were refused, besides those it `had` of both.
-    pub(super) fn grow(&self, new: [Vec<Vec<u8>>; 2], had: [usize; 2]) {
-        for (inputs, had) in new.into_iter().zip(had) {
-            let mut new = inputs;
-            new.retain(|input| input.len() <= LARGEST);
-            new.sort_by_key(Vec::len);
-            let room = (FILES / 2).saturating_sub(had);
-            // Of all lengths.
-            let step = new.len().div_ceil(room.max(1)).max(1);
-            for input in new.into_iter().step_by(step).take(room) {
-                self.keep(FOUND, &input);
-            }
-        }
-    }
-
     /// Chooses anew among what was found ever: the few that together reach the most. `run` says what an input does; `seen` is what good inputs do.
     pub(super) fn choose(
         &self,
-        new: [Vec<Vec<u8>>; 2],
+        new: Vec<Vec<u8>>,
         mut seen: Seen,
         mut run: impl FnMut(&[u8]) -> Reached,
     ) {
-        let mut candidates = new.concat();
+        let mut candidates = new;
         for (file, input) in self.read() {
             if file.starts_with(FOUND) {
                 drop(fs::remove_file(self.0.join(file)));

@@ -14,6 +14,15 @@ impl Reached {
     pub(super) fn new(answer: String, edges: Edges) -> Self {
         Self { answer, edges }
     }
+
+    /// Adds to a trace what an input did.
+    pub(super) fn trace(&self, trace: &mut blake3::Hasher) {
+        trace.update(self.answer.as_bytes());
+        for (edge, often) in &self.edges {
+            trace.update(&edge.to_le_bytes());
+            trace.update(&[*often]);
+        }
+    }
 }
 
 /// Edges of the flow of control, and a bit that says how often each was passed: 1, 2, 3, 4-7, 8-15, 16-31, 32-127 times, or more.

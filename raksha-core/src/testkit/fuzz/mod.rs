@@ -56,8 +56,8 @@ impl Fuzz {
     }
 
     /// Feeds `parse`, which says what it takes an input for, or refuses it. `RAKSHA_MUTATIONS` sets how many mutations there are, or `RAKSHA_SECONDS` how long
-    /// it takes; `RAKSHA_SEED` repeats a run; `RAKSHA_CORPUS=grow` keeps in the corpus what is new. With `RAKSHA_KINDS`, names with
-    /// commas between, all other kinds are left out. With `RAKSHA_LEARN=answers`, the code that was reached is counted, but not learnt from.
+    /// it takes; `RAKSHA_SEED` repeats a run (with `RAKSHA_MUTATIONS` to its end); `RAKSHA_CORPUS=grow` keeps in the corpus what reached new code. With `RAKSHA_KINDS`,
+    /// names with commas between, all other kinds are left out.
     ///
     /// # Panics
     /// If the parser panics (the input is then in the corpus, so that it is fed again each time), takes memory beyond all measure, refuses a
@@ -83,6 +83,7 @@ impl Fuzz {
             answers_alone,
             grow,
         } = *settings;
+        coverage::begin();
         let learns_code = coverage::counts() && !answers_alone;
         // Comparisons tell of code, too.
         let compared = || match learns_code {
@@ -115,14 +116,18 @@ impl Fuzz {
             }
         }
         let of_corpus = seen.edges();
-        let begun = pool.lengths();
+        let begun = pool.begin();
         let longest = self.good.iter().map(|good| 2 * good.len()).max();
         let longest = longest.unwrap_or(0).max(LARGEST);
         let (start, mut runs, mut refused, mut new) = (Instant::now(), 0u64, 0u64, 0u64);
+        // The clock ends a run, if it was told to, and decides nothing else.
+        let mut trace = blake3::Hasher::new();
         while time.map_or(runs < rounds, |time| start.elapsed() < time) {
             let mut input = pool.mutate(&mut random, learns_code);
             input.truncate(longest);
             let (answer, reached) = tried.once(&input);
+            trace.update(&input);
+            reached.trace(&mut trace);
             runs += 1;
             refused += u64::from(answer.is_err());
             if seen.is_new(&reached, answers_alone) {
@@ -139,21 +144,16 @@ impl Fuzz {
             false => String::new(),
         };
         println!(
-            "{}: RAKSHA_SEED={seed}: {runs} mutations of {} inputs, {refused} refused, {} different answers, {:.1} s{reached}",
+            "{}: RAKSHA_SEED={seed} RAKSHA_MUTATIONS={runs}: {begun} inputs in the beginning, {refused} mutations refused, {} different answers, {:.1} s, trace {:.8}{reached}",
             self.kind,
-            begun.iter().sum::<usize>(),
             seen.answers(),
             start.elapsed().as_secs_f64(),
+            trace.finalize().to_hex().as_str(),
         );
         assert!(refused > 0, "{}: nothing is ever refused", self.kind);
-        if grow {
-            let new = pool.since(begun);
-            match learns_code {
-                true => self
-                    .corpus
-                    .choose(new, of_good, |input| tried.once(input).1),
-                false => self.corpus.grow(new, begun),
-            }
+        if grow && learns_code {
+            let run = |input: &[u8]| tried.once(input).1;
+            self.corpus.choose(pool.found(), of_good, run);
         }
     }
 }
@@ -177,8 +177,8 @@ impl Settings {
             seed: number("RAKSHA_SEED").unwrap_or_else(of_the_moment),
             rounds: number("RAKSHA_MUTATIONS").unwrap_or(MUTATIONS),
             time: number("RAKSHA_SECONDS").map(Duration::from_secs),
-            answers_alone: is("RAKSHA_LEARN", "answers"),
-            grow: is("RAKSHA_CORPUS", "grow"),
+            answers_alone: false,
+            grow: std::env::var("RAKSHA_CORPUS").is_ok_and(|corpus| corpus == "grow"),
         }
     }
 }
@@ -223,10 +223,6 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
 }
 
-fn is(variable: &str, value: &str) -> bool {
-    std::env::var(variable).is_ok_and(|is| is == value)
-}
-
 fn of_the_moment() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one("seed")
@@ -258,33 +254,45 @@ mod tests {
     use super::*;
     use crate::error::{Error, Kind};
 
-    /// Says the same of all that is long enough. Whether anything met all of the conditions behind that.
-    fn planted(answers_alone: bool) -> bool {
+    const TRIES: u64 = 100_000;
+
+    /// A parser that says the same of all that is long enough, and has a defect behind a magic number, a length that must be that of the
+    /// rest, and a flag: how many inputs it took to run into the defect.
+    fn planted(seed: u64, answers_alone: bool) -> Option<u64> {
         let corpus = tempfile::tempdir().unwrap();
-        let mut met = false;
         let settings = Settings {
-            seed: 1,
-            rounds: 100_000,
+            seed,
+            rounds: TRIES,
             time: None,
             answers_alone,
             grow: false,
         };
+        let mut tries = 0;
         let fuzz = Fuzz::new("planted", corpus.path()).good([0; 24]);
-        fuzz.run(&settings, |bytes| {
-            let Some(head) = bytes.first_chunk::<16>() else {
-                return Err(Error::new(Kind::Corrupt, "read", "it is short"));
-            };
-            let kind = u16::from_be_bytes([head[4], head[5]]);
-            let length = u32::from_le_bytes([head[8], head[9], head[10], head[11]]);
-            met |= kind == 0x4d31 && length == 77_777 && head[14] == 0x91;
-            Ok(String::new())
-        });
-        met
+        let run = catch_unwind(AssertUnwindSafe(|| {
+            fuzz.run(&settings, |bytes| {
+                tries += 1;
+                let Some((head, rest)) = bytes.split_first_chunk::<16>() else {
+                    return Err(Error::new(Kind::Corrupt, "read", "it is short"));
+                };
+                let magic = u32::from_be_bytes([head[4], head[5], head[6], head[7]]);
+                let length = u16::from_le_bytes([head[9], head[10]]);
+                if magic == 0x4d31_9207 && usize::from(length) == rest.len() {
+                    assert!(head[14] != 0x91, "planted");
+                }
+                Ok(String::new())
+            });
+        }));
+        let kept = fuzz.corpus.read();
+        assert_eq!(run.is_err(), !kept.is_empty(), "what it panics on is kept");
+        run.is_err().then_some(tries)
     }
 
     #[test]
     fn mutations_that_learn_from_answers_miss_what_no_answer_tells() {
-        assert!(!planted(true));
+        for seed in 0..4 {
+            assert_eq!(planted(seed, true), None);
+        }
     }
 
     /// Run by `tests/fuzz`.
@@ -292,6 +300,10 @@ mod tests {
     #[test]
     fn mutations_that_learn_from_code_find_it() {
         assert!(coverage::counts(), "nothing is instrumented");
-        assert!(planted(false));
+        for seed in 0..4 {
+            let tries = planted(seed, false);
+            assert!(tries.is_some_and(|tries| tries < TRIES / 10), "{tries:?}");
+            println!("planted: seed {seed}: {tries:?}");
+        }
     }
 }

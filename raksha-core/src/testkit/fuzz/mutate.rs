@@ -1,5 +1,7 @@
 //! Inputs that did something new, and what is made of them.
 
+use std::collections::VecDeque;
+
 use super::Seeded;
 use super::coverage::Wanted;
 use super::hint::{Hint, hints};
@@ -33,6 +35,9 @@ const WORDS: [&[u8]; 12] = [
     b"{\"",
 ];
 
+/// What hints say of an input is done at once, so many times, in inputs that wait. There is room for so many.
+const BEST: usize = 64;
+const NEXT: usize = 1024;
 /// How many are the latest.
 const LATEST: usize = 16;
 
@@ -41,6 +46,10 @@ const LATEST: usize = 16;
 pub(super) struct Pool {
     taken: Vec<Kept>,
     refused: Vec<Kept>,
+    /// How many of each there were when mutations began.
+    begun: [usize; 2],
+    /// What the best hints make of the inputs that came last.
+    next: VecDeque<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -50,38 +59,51 @@ struct Kept {
 }
 
 impl Pool {
-    /// Keeps an input that was taken or refused, up to `most` of each, with what was compared while it was read.
+    /// Keeps an input that was taken or refused, with what was compared while it was read. With more than `most` of its sort, the oldest goes that is not of
+    /// the beginning.
     pub(super) fn keep(&mut self, input: &[u8], taken: bool, compared: &[Wanted], most: usize) {
-        let kept = match taken {
-            true => &mut self.taken,
-            false => &mut self.refused,
+        let (kept, begun) = match taken {
+            true => (&mut self.taken, self.begun[0]),
+            false => (&mut self.refused, self.begun[1]),
         };
-        if kept.len() < most {
-            kept.push(Kept {
-                input: input.to_vec(),
-                hints: hints(input, compared),
-            });
+        if kept.len() >= most.max(begun + 1) {
+            kept.remove(begun);
         }
+        let hints = hints(input, compared);
+        let best = hints.iter().flat_map(|hint| hint.each(input)).take(BEST);
+        self.next.extend(best);
+        while self.next.len() > NEXT {
+            self.next.pop_front();
+        }
+        kept.push(Kept {
+            input: input.to_vec(),
+            hints,
+        });
     }
 
-    /// How many inputs were taken, and how many were not.
-    pub(super) fn lengths(&self) -> [usize; 2] {
-        [self.taken.len(), self.refused.len()]
+    /// From here on, inputs are those that mutations brought. Gives how many there were before.
+    pub(super) fn begin(&mut self) -> usize {
+        self.begun = [self.taken.len(), self.refused.len()];
+        self.begun.iter().sum()
     }
 
-    /// The inputs that came since there were so many.
-    pub(super) fn since(self, lengths: [usize; 2]) -> [Vec<Vec<u8>>; 2] {
-        let [taken, refused] = lengths;
-        let inputs = |kept: Vec<Kept>, from| {
-            let new = kept.into_iter().skip(from);
-            new.map(|kept| kept.input).collect()
-        };
-        [inputs(self.taken, taken), inputs(self.refused, refused)]
+    /// The inputs that mutations brought.
+    pub(super) fn found(self) -> Vec<Vec<u8>> {
+        let [taken, refused] = self.begun;
+        let taken = self.taken.into_iter().skip(taken);
+        let found = taken.chain(self.refused.into_iter().skip(refused));
+        found.map(|kept| kept.input).collect()
     }
 
     /// One of the inputs with some of its bytes changed: mostly one that was taken, since from there all there is to refuse is near. Those that `reached` new
     /// code are as good if they were refused, and half of the time it is one of the last that came, which nobody has gone on from yet.
-    pub(super) fn mutate(&self, random: &mut Seeded, reached: bool) -> Vec<u8> {
+    pub(super) fn mutate(&mut self, random: &mut Seeded, reached: bool) -> Vec<u8> {
+        if reached
+            && random.below(4) == 0
+            && let Some(next) = self.next.pop_back()
+        {
+            return next;
+        }
         let rarely = if reached { 2 } else { 4 };
         let from = match self.refused.as_slice() {
             refused @ [_, ..] if random.below(rarely) == 0 => refused,
@@ -98,9 +120,9 @@ impl Pool {
         let mut bytes = kept.input.clone();
         if !kept.hints.is_empty() && random.below(3) == 0 {
             for _ in 0..pick(random, &[1, 1, 2]).copied().unwrap_or(1) {
-                // The longer of two.
-                let two = [pick(random, &kept.hints), pick(random, &kept.hints)];
-                if let Some(hint) = two.into_iter().flatten().max_by_key(|hint| hint.length()) {
+                // Rather one of the better ones.
+                let end = 1 + below(random, kept.hints.len());
+                if let Some(hint) = kept.hints.get(below(random, end)) {
                     hint.follow(random, &mut bytes);
                 }
             }
