@@ -254,7 +254,7 @@ mod tests {
     use super::*;
     use crate::error::{Error, Kind};
 
-    const TRIES: u64 = 100_000;
+    const TRIES: u64 = 20_000;
 
     /// A parser that says the same of all that is long enough, and has a defect behind a magic number, a length that must be that of the
     /// rest, and a flag: how many inputs it took to run into the defect.
@@ -302,7 +302,7 @@ mod tests {
         assert!(coverage::counts(), "nothing is instrumented");
         for seed in 0..4 {
             let tries = planted(seed, false);
-            assert!(tries.is_some_and(|tries| tries < TRIES / 10), "{tries:?}");
+            assert!(tries.is_some_and(|tries| tries < TRIES / 4), "{tries:?}");
             println!("planted: seed {seed}: {tries:?}");
         }
     }
