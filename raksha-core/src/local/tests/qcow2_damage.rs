@@ -6,16 +6,16 @@ use std::time::Duration;
 use bytes::BytesMut;
 
 use crate::cloud::DiskReader;
-use crate::env::Env;
+use crate::env::{Compute, Env};
 use crate::error::Result;
 use crate::local::test_files::{Scratch, qemu};
 use crate::qcow2::{Layer, Qcow2Reader};
 use crate::testkit::{Fuzz, Seeded};
 
 /// Opens and reads what can be read of the first few MiB.
-async fn read_what_goes(scratch: &Scratch) -> Result<usize> {
+async fn read_what_goes(scratch: &Scratch, env: Env) -> Result<usize> {
     let file = File::open(scratch.join("image")).unwrap();
-    let reader = Qcow2Reader::open(vec![Layer::Qcow2 { file, data: None }], Env::system())?;
+    let reader = Qcow2Reader::open(vec![Layer::Qcow2 { file, data: None }], env)?;
     let end = reader.size().min(2 << 20);
     let mut outcome = reader.extents(0..end).await.map(|extents| extents.len());
     let mut at = 0;
@@ -85,7 +85,7 @@ fn damage(options: &str, compress: bool) {
         fs::write(scratch.join("image"), image).unwrap();
         let reading = async {
             let limit = Duration::from_secs(30);
-            tokio::time::timeout(limit, read_what_goes(&scratch)).await
+            tokio::time::timeout(limit, read_what_goes(&scratch, Env::system())).await
         };
         match runtime.block_on(reading) {
             Ok(Ok(_)) => {}
@@ -122,10 +122,13 @@ fn images_that_were_changed() {
         qemu("qemu-img", &arguments, scratch.path());
         fuzz = fuzz.good(fs::read(scratch.join("image")).unwrap());
     }
-    let runtime = tokio::runtime::Runtime::new().unwrap();
+    // In one thread, which does the same each time.
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let runtime = runtime.unwrap();
+    let env = Env::system().with_compute(Compute::Inline);
     fuzz.feed(|image| {
         fs::write(scratch.join("image"), image).unwrap();
-        let read = runtime.block_on(read_what_goes(&scratch))?;
+        let read = runtime.block_on(read_what_goes(&scratch, env.clone()))?;
         Ok(format!("{} extents", read.min(4)))
     });
 }
