@@ -25,9 +25,7 @@ use raksha_core::protect::{Cancel, Cloud, NewJob, Raksha};
 use raksha_core::repository::{EngineOptions, Parameters, Repository, Secret, Target};
 use raksha_core::retention::Retention;
 use raksha_core::schedule::{MissReason, MissedRuns, Schedule, Window, Zone};
-use raksha_core::store::{
-    BackupJob, DueEnd, DueState, JobStore, Limits, RunOutcome, RunQueue, RunState,
-};
+use raksha_core::store::{BackupJob, DueEnd, DueState, JobStore, Limits, RunOutcome, RunState};
 use raksha_core::testkit::{MemoryJobs, SeededEntropy, SetClock};
 use raksha_core::work::{Happening, Projects, WorkEvents, Worker, WorkerOptions};
 use raksha_core::{Result, Timestamp};
@@ -44,7 +42,7 @@ const BEGIN: i64 = 1_773_100_800;
 struct Site {
     home: PathBuf,
     objects: Arc<dyn ObjectStore>,
-    jobs: Arc<MemoryJobs>,
+    jobs: Arc<dyn JobStore>,
     env: Env,
     opened: tokio::sync::Mutex<BTreeMap<String, Raksha>>,
 }
@@ -176,15 +174,28 @@ fn at(text: &str) -> Timestamp {
 
 #[test]
 fn in_thirty_days_each_due_run_happens_once_or_is_missed_by_the_rule() {
+    by_simulated_time(thirty_days(|env| Arc::new(MemoryJobs::with_env(env))));
+}
+
+/// The database goes by the simulated clock, too.
+#[cfg(feature = "lab")]
+#[test]
+fn in_thirty_days_on_postgresql_each_due_run_happens_once_or_is_missed_by_the_rule() {
+    by_simulated_time(thirty_days(|env| {
+        Arc::new(raksha_tests::Apart::postgres(env))
+    }));
+}
+
+fn by_simulated_time(work: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .start_paused(true)
         .build()
         .unwrap();
-    runtime.block_on(thirty_days());
+    runtime.block_on(work);
 }
 
-async fn thirty_days() {
+async fn thirty_days(store: impl FnOnce(Env) -> Arc<dyn JobStore>) {
     let random = &mut Random::announced("scheduling");
     let clock = Arc::new(SetClock::new(tokio::time::Instant::now(), BEGIN));
     let env = Env::system()
@@ -195,7 +206,7 @@ async fn thirty_days() {
     let site = Site {
         home: scratch.path().to_owned(),
         objects: Arc::new(InMemory::new()),
-        jobs: Arc::new(MemoryJobs::with_env(env.clone())),
+        jobs: store(env.clone()),
         env: env.clone(),
         opened: Default::default(),
     };

@@ -1,5 +1,6 @@
 //! What the tests of the whole share: seeded randomness, disks in memory, targets that misbehave, and the `raksha` program.
 
+mod apart;
 mod browser;
 mod lab;
 mod memory_disk;
@@ -17,6 +18,7 @@ mod stored;
 mod web;
 mod world;
 
+pub use apart::Apart;
 pub use browser::Browser;
 pub use lab::{Lab, Line, lines, wait};
 pub use memory_disk::{MemoryDisk, MemorySink};
