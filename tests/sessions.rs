@@ -7,9 +7,11 @@ use object_store::path::Path;
 use raksha_core::Kind;
 use raksha_core::image::{ExportOptions, IngestOptions, export, ingest};
 use raksha_core::protect::disk::{self, DiskOptions};
-use raksha_core::repository::CollectOptions;
+use raksha_core::repository::{CollectOptions, Repository, Target};
 use raksha_core::testkit::check_chunk_store;
-use raksha_tests::{MemoryDisk, MemorySink, Random, Stored, back_up, failed, restore};
+use raksha_tests::{
+    MemoryDisk, MemorySink, Random, Rights, Stored, back_up, failed, options, restore,
+};
 
 #[tokio::test(start_paused = true)]
 async fn a_backup_that_is_cancelled_while_it_uploads_closes_its_session_at_once() {
@@ -148,6 +150,34 @@ async fn a_reader_that_was_fenced_off_is_told_so() {
         exported.map(drop),
         &[Kind::Fenced],
         &["fenced off", "start anew"],
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_could_pin_nothing_is_told_that_its_point_was_forgotten() {
+    let random = &mut Random::announced("sessions");
+    let stored = Stored::new(random).await;
+    let other = stored.open().await.unwrap();
+    let reads = Target::new(Arc::new(Rights::to_read(stored.overlay.clone())));
+    let mine = Repository::open(reads, &stored.secret, options()).await;
+    let mine = mine.unwrap();
+    let (id, _) = stored.points[1];
+    let root = mine.point(id).await.unwrap().disks[0].root;
+    let reader = mine.read(&[id], "test").await.unwrap();
+    assert!(reader.session().is_none(), "nothing can be pinned");
+    let sink = || MemorySink::new(root.size);
+    let whole = export(&root, &reader, &sink(), ExportOptions::default()).await;
+    whole.unwrap();
+
+    let all: Vec<_> = stored.points.iter().map(|(id, _)| *id).collect();
+    other.forget(&all, "test").await.unwrap();
+    let collected = other.collect(&CollectOptions::default()).await.unwrap();
+    assert!(collected.deleted_objects > 0);
+    let exported = export(&root, &reader, &sink(), ExportOptions::default()).await;
+    failed(
+        exported.map(drop),
+        &[Kind::Fenced],
+        &["forgotten", "without a pin", &id.to_string()],
     );
 }
 
