@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use raksha_core::cloud::{Consistency, Selection, ServerSelector};
+use raksha_core::cloud::{Consistency, ServerSelector};
 use raksha_core::protect::Scope;
 use raksha_core::repository::StoredName;
 use raksha_core::store::IfNotReached;
@@ -13,6 +13,7 @@ use crate::authority::AuthorityVerb;
 use crate::schedule::{
     ObjectiveOptions, RetentionOptions, ScheduleOptions, ScheduleVerb, SimulateOptions,
 };
+use crate::values::{bytes, duration, pair, selector};
 
 /// Back up servers and disks, deduplicated and sealed, and bring them back as they were.
 #[derive(Debug, Parser)]
@@ -563,60 +564,6 @@ pub enum DiskVerb {
     },
 }
 
-/// Which servers these selectors select.
-pub fn selection(servers: &[ServerSelector]) -> Selection {
-    match servers {
-        [] => Selection(vec![ServerSelector::All]),
-        some => Selection(some.to_vec()),
-    }
-}
-
-fn selector(text: &str) -> Result<ServerSelector, String> {
-    let selector = match text.split_once(':') {
-        _ if text == "all" => ServerSelector::All,
-        Some(("id", id)) => ServerSelector::Id(id.to_owned()),
-        Some(("name", name)) => ServerSelector::Name(name.to_owned()),
-        Some(("tag", tag)) => ServerSelector::Tag(tag.to_owned()),
-        Some(("metadata", pair)) => {
-            let (key, value) = self::pair(pair)?;
-            ServerSelector::Metadata { key, value }
-        }
-        _ if text.is_empty() => return Err("name a server".to_owned()),
-        _ => ServerSelector::IdOrName(text.to_owned()),
-    };
-    Ok(selector)
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((left, right)) if !left.is_empty() && !right.is_empty() => {
-            Ok((left.to_owned(), right.to_owned()))
-        }
-        _ => Err("write it with a = between two words".to_owned()),
-    }
-}
-
-pub fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|e| e.to_string())
-}
-
-fn bytes(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit: u64 = match text.get(digits.len()..).unwrap_or_default() {
-        "" => 1,
-        "K" | "KiB" => 1 << 10,
-        "M" | "MiB" => 1 << 20,
-        "G" | "GiB" => 1 << 30,
-        _ => return Err("units are K, M and G".to_owned()),
-    };
-    let number: u64 = digits
-        .parse()
-        .map_err(|_| "write a whole number".to_owned())?;
-    number
-        .checked_mul(unit)
-        .ok_or_else(|| "it is too large".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -625,19 +572,5 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory;
         Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn words_become_values() {
-        assert_eq!(bytes("64M"), Ok(64 << 20));
-        assert_eq!(bytes("4096"), Ok(4096));
-        assert!(bytes("20000000000000G").is_err() && bytes("M").is_err() && bytes("1X").is_err());
-        assert_eq!(selector("all"), Ok(ServerSelector::All));
-        assert_eq!(selector("tag:x"), Ok(ServerSelector::Tag("x".to_owned())));
-        assert_eq!(
-            selector("a:b"),
-            Ok(ServerSelector::IdOrName("a:b".to_owned()))
-        );
-        assert!(selector("").is_err() && selector("metadata:x").is_err());
     }
 }

@@ -8,10 +8,10 @@ use raksha_core::id::DelegationId;
 use raksha_core::{Error, Kind, Result};
 use serde_json::json;
 
-use crate::args::duration;
 use crate::cloud;
 use crate::context::Context;
 use crate::output::{short, table};
+use crate::values::duration;
 
 #[derive(Debug, Subcommand)]
 pub enum AuthorityVerb {

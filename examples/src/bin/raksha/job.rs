@@ -8,7 +8,7 @@ use raksha_core::schedule::Schedule;
 use raksha_core::store::{BackupJob, IfNotReached, Protection};
 use serde_json::json;
 
-use crate::args::{JobVerb, if_not_reached, selection};
+use crate::args::{JobVerb, if_not_reached};
 use crate::authority;
 use crate::context::Context;
 use crate::interrupt;
@@ -16,6 +16,7 @@ use crate::output::{short, size, table};
 use crate::progress::{Progress, Way};
 use crate::run::runs_table;
 use crate::schedule;
+use crate::values::selection;
 
 pub async fn carry_out(context: &Context, verb: JobVerb) -> Result<()> {
     match verb {

@@ -25,6 +25,7 @@ mod run;
 mod schedule;
 mod secret;
 mod target;
+mod values;
 
 use std::process::ExitCode;
 

@@ -11,10 +11,10 @@ use raksha_core::store::{DueEnd, DueRun, DueState, Limits, RunOutcome};
 use raksha_core::work::{Worker, WorkerOptions};
 use raksha_core::{Error, Kind, Result, Timestamp};
 
-use crate::args::duration;
 use crate::context::Context;
 use crate::interrupt;
 use crate::output::{short, table};
+use crate::values::duration;
 
 /// Days that are simulated unless said otherwise.
 const YEAR: u32 = 365;
