@@ -126,32 +126,10 @@ impl Inner {
 
     /// Deletes by one request. Its answer is one of success whatever happened: what counts is in its body.
     async fn delete_many(&self, container: &str, locations: &[Path]) -> HashMap<Path, Error> {
-        let answer = match self.ask_to_delete(container, locations).await {
-            Ok(answer) => answer,
-            Err(e) => return all(locations, e),
-        };
-        let mut errors = HashMap::new();
-        for (name, status) in &answer.errors {
-            let name = percent_decode_str(name.trim_start_matches('/')).decode_utf8_lossy();
-            let name = name
-                .strip_prefix(container)
-                .and_then(|n| n.strip_prefix('/'));
-            let known = locations.iter().find(|l| Some(l.as_ref()) == name);
-            match known {
-                Some(location) if code(status) != 404 => {
-                    errors.insert(location.clone(), refused(status, location));
-                }
-                Some(_) => {}
-                // It cannot be told which one it was.
-                None => return all(locations, garbled(&format!("{status} for an unknown name"))),
-            }
+        match self.ask_to_delete(container, locations).await {
+            Ok(answer) => answer.failed(container, locations),
+            Err(e) => all(locations, e),
         }
-        let whole = code(&answer.status);
-        if !(200..300).contains(&whole) && answer.errors.is_empty() {
-            let message = format!("{} {}", answer.status, answer.body);
-            return all(locations, generic(Refusal::new(whole, None, &message)));
-        }
-        errors
     }
 
     async fn ask_to_delete(&self, container: &str, locations: &[Path]) -> Result<Answer> {
@@ -165,7 +143,7 @@ impl Inner {
             .header("Accept", "application/json")
             .body(names.join("\n").into());
         let body = self.connection.send(request).await?.bytes().await;
-        serde_json::from_slice(&body.map_err(lost)?).map_err(|e| garbled(&e.to_string()))
+        Answer::read(&body.map_err(lost)?)
     }
 }
 
@@ -176,8 +154,55 @@ struct Answer {
     status: String,
     #[serde(rename = "Response Body", default)]
     body: String,
+    #[serde(rename = "Number Deleted")]
+    deleted: Option<u64>,
+    #[serde(rename = "Number Not Found")]
+    absent: Option<u64>,
     #[serde(rename = "Errors", default)]
     errors: Vec<(String, String)>,
+}
+
+impl Answer {
+    fn read(body: &[u8]) -> Result<Self> {
+        serde_json::from_slice(body).map_err(|e| garbled(&e.to_string()))
+    }
+
+    /// Which of `locations` were not deleted.
+    fn failed(&self, container: &str, locations: &[Path]) -> HashMap<Path, Error> {
+        let mut errors = HashMap::new();
+        let mut open: Vec<Path> = locations.to_vec();
+        for (name, status) in &self.errors {
+            let name = percent_decode_str(name.trim_start_matches('/')).decode_utf8_lossy();
+            let name = name
+                .strip_prefix(container)
+                .and_then(|n| n.strip_prefix('/'));
+            let Some(location) = locations.iter().find(|l| Some(l.as_ref()) == name) else {
+                // It cannot be told which one it was.
+                return all(locations, garbled(&format!("{status} for an unknown name")));
+            };
+            open.retain(|l| l != location);
+            if code(status) != 404 {
+                errors.insert(location.clone(), refused(status, location));
+            }
+        }
+        if !self.is_of(locations.len()) {
+            let message = format!("{} {}", self.status, self.body);
+            let refusal = Refusal::new(code(&self.status), None, &message);
+            errors.extend(all(&open, generic(refusal)));
+        }
+        errors
+    }
+
+    /// Whether it got through so many. A Swift that stops, after too many failures or of a fault of its own, tells so by its counts.
+    fn is_of(&self, count: usize) -> bool {
+        match (self.deleted, self.absent) {
+            (Some(deleted), Some(absent)) => deleted
+                .saturating_add(absent)
+                .checked_add(self.errors.len() as u64)
+                .is_some_and(|told| told >= count as u64),
+            _ => (200..300).contains(&code(&self.status)) || !self.errors.is_empty(),
+        }
+    }
 }
 
 /// The number that a status begins with.
@@ -212,4 +237,56 @@ fn all(locations: &[Path], error: Error) -> HashMap<Path, Error> {
         .collect();
     errors.extend(locations.first().map(|first| (first.clone(), error)));
     errors
+}
+
+#[cfg(test)]
+mod tests {
+    use raksha_core::Kind;
+    use raksha_core::testkit::Fuzz;
+
+    use super::*;
+
+    #[test]
+    fn what_a_swift_that_stopped_did_not_reach_is_not_deleted() {
+        let locations = ["a", "b", "c"].map(Path::from);
+        let stopped = r#"{"Number Not Found": 1, "Response Status": "400 Bad Request", "Number Deleted": 0,
+            "Response Body": "Max delete failures exceeded", "Errors": [["/box/b", "403 Forbidden"]]}"#;
+        let failed = Answer::read(stopped.as_bytes())
+            .unwrap()
+            .failed("box", &locations);
+        let denied = &failed[&locations[1]];
+        assert!(
+            matches!(denied, Error::PermissionDenied { .. }),
+            "{denied:?}"
+        );
+        // One of them was deleted or absent; nobody knows which.
+        assert!(failed[&locations[0]].to_string().contains("Max delete"));
+        assert!(failed.contains_key(&locations[2]));
+    }
+
+    #[test]
+    fn answers_that_were_changed() {
+        let corpora = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/corpus");
+        let done = r#"{"Number Not Found": 0, "Response Status": "200 OK", "Response Body": "", "Errors": [], "Number Deleted": 2}"#;
+        let some = r#"{"Number Not Found": 0, "Response Status": "400 Bad Request", "Response Body": "", "Number Deleted": 1,
+            "Errors": [["/box/packs/a%20b", "409 Conflict"], ["/box/log/1", "404 Not Found"]]}"#;
+        let none = r#"{"Response Status": "502 Bad Gateway", "Response Body": "no"}"#;
+        let locations = ["packs/a b", "log/1"].map(Path::from);
+        let fuzz = Fuzz::new("swift-deletes", corpora);
+        fuzz.good(done).good(some).good(none).feed(|body| {
+            let refuse = |e: Error| raksha_core::Error::new(Kind::Corrupt, "delete", e.to_string());
+            let answer = Answer::read(body).map_err(refuse)?;
+            let failed = answer.failed("box", &locations);
+            let missing = |(_, status): &&(String, String)| code(status) == 404;
+            let gone = locations.len() - failed.len();
+            let told = (answer.deleted.zip(answer.absent)).map(|(d, a)| d.saturating_add(a));
+            let absent = answer.errors.iter().filter(missing).count() as u64;
+            assert!(
+                told.is_none_or(|told| gone as u64 <= told.saturating_add(absent)),
+                "no more is gone than it says"
+            );
+            assert!(failed.keys().all(|l| locations.contains(l)));
+            Ok(format!("{} {gone}", told.is_some()))
+        });
+    }
 }

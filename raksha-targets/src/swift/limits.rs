@@ -41,8 +41,7 @@ impl Limits {
             Ok(response) if response.status().is_success() => response.bytes().await.ok(),
             _ => None,
         };
-        let info = answer.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        match info {
+        match answer.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
             Some(info) => Self::read(&info),
             None => {
                 tracing::debug!(url, "this Swift does not tell its limits");
@@ -59,7 +58,9 @@ impl Limits {
         };
         let common = Self::default();
         Self {
-            largest_put: number("/swift/max_file_size").unwrap_or(common.largest_put),
+            largest_put: number("/swift/max_file_size")
+                .unwrap_or(common.largest_put)
+                .max(1),
             page: number("/swift/container_listing_limit")
                 .unwrap_or(common.page)
                 .max(1),
@@ -80,6 +81,9 @@ pub(super) fn about(container: &str) -> Path {
 
 #[cfg(test)]
 mod tests {
+    use raksha_core::testkit::Fuzz;
+    use raksha_core::{Error, Kind};
+
     use super::*;
 
     #[test]
@@ -95,5 +99,22 @@ mod tests {
         let gateway = serde_json::json!({"slo": {"max_manifest_segments": 1000}});
         assert_eq!(Limits::read(&gateway).segments, None);
         assert_eq!(Limits::read(&serde_json::json!([])), Limits::default());
+    }
+
+    #[test]
+    fn limits_that_were_changed() {
+        let corpora = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/corpus");
+        let swift = r#"{"swift": {"max_file_size": 5368709122, "container_listing_limit": 10000},
+            "slo": {"max_manifest_segments": 1000, "min_segment_size": 1}, "bulk_delete": {"max_deletes_per_request": 10000}}"#;
+        let gateway = r#"{"bulk_delete": {}, "slo": {"max_manifest_segments": 1000}, "swift": {"max_file_size": 5368709120}}"#;
+        let fuzz = Fuzz::new("swift-limits", corpora);
+        fuzz.good(swift).good(gateway).feed(|body| {
+            let refuse = |e: serde_json::Error| Error::new(Kind::Corrupt, "info", e.to_string());
+            let limits = Limits::read(&serde_json::from_slice(body).map_err(refuse)?);
+            assert!(limits.page > 0 && limits.largest_put > 0);
+            assert!(limits.segments != Some(0) && limits.deletes != Some(0));
+            let large = limits.segments.is_some();
+            Ok(format!("{large} {}", limits.deletes.is_some()))
+        });
     }
 }
