@@ -148,6 +148,6 @@ pub trait SnapshotProvider: Send + Sync + fmt::Debug {
     /// Removes a temporary, found by its id or, if that is not known, by its marker. Removing what is not there succeeds.
     ///
     /// # Contract
-    /// Nothing but the temporary itself is ever touched.
+    /// Nothing but the temporary itself is ever touched. Several of one kind, recorded one after the other, are released at once: none is made from another.
     async fn release(&self, temporary: &Temporary) -> Result<()>;
 }

@@ -3,11 +3,15 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::{FutureExt, StreamExt, stream};
 
 use super::event::{Feed, Warning};
 use crate::cloud::{Recorder, SnapshotProvider, Temporary};
 use crate::error::{Error, Result};
 use crate::store::JobStore;
+
+/// How many of one kind are released at once.
+const AT_ONCE: usize = 8;
 
 /// Records temporaries of one owner in a job store.
 #[derive(Debug, Clone)]
@@ -58,7 +62,8 @@ pub(super) struct Released {
 }
 
 impl Record {
-    /// Releases all that is recorded but what `keep` says, the latest first. What cannot be released stays recorded.
+    /// Releases all that is recorded but what `keep` says: the latest first, since it may have been made from what is older, and what is alike and was
+    /// made in a row together. What cannot be released stays recorded.
     pub(super) async fn release(
         &self,
         provider: &dyn SnapshotProvider,
@@ -72,20 +77,29 @@ impl Record {
                 return released;
             }
         };
-        for (_, temporary) in recorded.into_iter().rev().filter(|(_, t)| !keep(t)) {
-            let gone = async {
-                provider.release(&temporary).await?;
-                self.released(&temporary.marker).await
-            };
-            match gone.await {
-                Ok(()) => released.gone.push(temporary),
-                Err(error) => {
-                    let what = format!("{} {}", temporary.kind, temporary.marker);
-                    released.left.push(self.left(what, error));
+        let latest = recorded.into_iter().map(|(_, temporary)| temporary).rev();
+        let wanted: Vec<Temporary> = latest.filter(|t| !keep(t)).collect();
+        for alike in wanted.chunk_by(|a, b| a.kind == b.kind) {
+            let ends: Vec<_> = (alike.iter())
+                .map(|temporary| self.end(provider, temporary).boxed())
+                .collect();
+            let ends: Vec<_> = stream::iter(ends).buffered(AT_ONCE).collect().await;
+            for (temporary, gone) in alike.iter().zip(ends) {
+                match gone {
+                    Ok(()) => released.gone.push(temporary.clone()),
+                    Err(error) => {
+                        let what = format!("{} {}", temporary.kind, temporary.marker);
+                        released.left.push(self.left(what, error));
+                    }
                 }
             }
         }
         released
+    }
+
+    async fn end(&self, provider: &dyn SnapshotProvider, temporary: &Temporary) -> Result<()> {
+        provider.release(temporary).await?;
+        self.released(&temporary.marker).await
     }
 
     pub(super) fn left(&self, what: impl Into<String>, error: Error) -> Left {

@@ -10,6 +10,7 @@ use raksha_core::{Error, Kind, Result};
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::process::{Child, ChildStderr, Command};
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use crate::roads::scratch::Scratch;
@@ -36,10 +37,12 @@ pub(crate) struct Served {
     pub(crate) keyring: Option<PathBuf>,
 }
 
-/// A child process. It ends by itself when its one connection does, and is killed when this is dropped.
+/// A child process. It ends by itself when its one connection does; when this is dropped, it is killed if it had none, or does not end.
 #[derive(Debug)]
 pub(super) struct QemuNbd {
-    child: Child,
+    /// None only while this is dropped.
+    child: Option<Child>,
+    connected: bool,
     complaint: Arc<Mutex<Vec<u8>>>,
     listening: Option<JoinHandle<()>>,
     name: String,
@@ -76,13 +79,14 @@ impl QemuNbd {
         command.env("LC_ALL", "C");
         command.arg(format!("json:{}", served.node));
         command.stdin(Stdio::null()).stdout(Stdio::null());
-        command.stderr(Stdio::piped()).kill_on_drop(true);
+        command.stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|e| not_started(program, e))?;
         let complaint = Arc::new(Mutex::new(Vec::new()));
         let listening = (child.stderr.take())
             .map(|stderr| tokio::spawn(listen(stderr, Arc::clone(&complaint))));
         let mut process = Self {
-            child,
+            child: Some(child),
+            connected: false,
             complaint,
             listening,
             name: served.name.clone(),
@@ -104,10 +108,11 @@ impl QemuNbd {
         let mut pause = FIRST_LOOK;
         loop {
             if let Ok(stream) = UnixStream::connect(socket).await {
+                self.connected = true;
                 return Ok(stream);
             }
-            let ended = self.child.try_wait().map_err(|e| Error::io(START, e))?;
-            if let Some(status) = ended {
+            let ended = self.child.as_mut().map(Child::try_wait).transpose();
+            if let Some(status) = ended.map_err(|e| Error::io(START, e))?.flatten() {
                 return Err(self.failed(status).await);
             }
             tokio::time::sleep(pause).await;
@@ -136,8 +141,8 @@ impl QemuNbd {
 
     /// The reason why a connection that was just made came to nothing: the socket is there before the disk is opened.
     pub(super) async fn refused(&mut self, error: Error) -> Error {
-        match tokio::time::timeout(FAREWELL, self.child.wait()).await {
-            Ok(Ok(status)) => self.failed(status).await,
+        match self.wait(FAREWELL).await {
+            Some(Ok(status)) => self.failed(status).await,
             _ => self.explain(error),
         }
     }
@@ -153,20 +158,25 @@ impl QemuNbd {
 
     /// Waits until it has ended, which it does when its connection has, and closed the disk.
     pub(super) async fn ended(&mut self, deadline: Duration) -> Result<()> {
-        let ended = tokio::time::timeout(deadline, self.child.wait()).await;
-        let status = ended.map_err(|_| {
-            let message = "qemu-nbd does not close the disk";
-            self.explain(Error::new(Kind::Timeout, END, message))
-        })?;
-        match status {
-            Ok(status) if status.success() => Ok(()),
-            Ok(status) => {
+        match self.wait(deadline).await {
+            Some(Ok(status)) if status.success() => Ok(()),
+            Some(Ok(status)) => {
                 let said = self.last_words().await;
                 let message = format!("qemu-nbd ended with {status}: {said}");
                 Err(Error::new(Kind::Unavailable, END, message).with("disk", &self.name))
             }
-            Err(error) => Err(Error::io(END, error)),
+            Some(Err(error)) => Err(Error::io(END, error)),
+            None => {
+                let message = "qemu-nbd does not close the disk";
+                Err(self.explain(Error::new(Kind::Timeout, END, message)))
+            }
         }
+    }
+
+    /// What it ended with; nothing if it has not ended by then.
+    async fn wait(&mut self, deadline: Duration) -> Option<std::io::Result<ExitStatus>> {
+        let child = self.child.as_mut()?;
+        tokio::time::timeout(deadline, child.wait()).await.ok()
     }
 
     /// Everything that it said, once it has ended.
@@ -186,6 +196,30 @@ impl QemuNbd {
         let text = String::from_utf8_lossy(&said);
         let lines: Vec<&str> = text.lines().map(str::trim).collect();
         lines.join("; ")
+    }
+}
+
+impl Drop for QemuNbd {
+    /// One whose connection is over closes its disk and ends. Killed before, it would leave a watch on an RBD image that nobody answers for: whatever is done
+    /// to the image in the next half minute, such as a snapshot, then waits 10 s for its answer.
+    fn drop(&mut self) {
+        let Some(mut child) = self.child.take() else {
+            return;
+        };
+        match Handle::try_current() {
+            Ok(runtime) if self.connected => {
+                runtime.spawn(async move {
+                    if tokio::time::timeout(FAREWELL, child.wait()).await.is_err() {
+                        // Fails only if it has ended after all.
+                        let _ = child.start_kill();
+                    }
+                });
+            }
+            _ if self.connected => {}
+            _ => {
+                let _ = child.start_kill();
+            }
+        }
     }
 }
 

@@ -224,6 +224,34 @@ async fn a_reader_that_is_dropped_leaves_no_process() {
     panic!("qemu-nbd still runs");
 }
 
+#[tokio::test]
+async fn a_reader_that_is_dropped_has_its_disk_closed() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = raw(directory.path(), &[1; 8192]);
+    let ended = directory.path().join("ended");
+    let wrapper = directory.path().join("wrapper");
+    let script = format!(
+        "#!/bin/sh\nqemu-nbd \"$@\"\necho $? >{}.new\nmv {0}.new {0}\n",
+        ended.display()
+    );
+    std::fs::write(&wrapper, script).unwrap();
+    std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut server = server(directory.path());
+    server.program = wrapper;
+    let reader = server.read(&file(&path, "raw", false), 8192).await.unwrap();
+    drop(reader);
+    for _ in 0..100 {
+        if let Ok(status) = std::fs::read_to_string(&ended) {
+            assert_eq!(status, "0\n");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("it was killed, or still runs");
+}
+
 /// Files in a format, written through `qemu-nbd`.
 struct Files {
     directory: tempfile::TempDir,
