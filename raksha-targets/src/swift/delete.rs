@@ -185,7 +185,7 @@ impl Answer {
                 errors.insert(location.clone(), refused(status, location));
             }
         }
-        if !self.is_of(locations.len()) {
+        if !self.counts(open.len()) {
             let message = format!("{} {}", self.status, self.body);
             let refusal = Refusal::new(code(&self.status), None, &message);
             errors.extend(all(&open, generic(refusal)));
@@ -193,13 +193,10 @@ impl Answer {
         errors
     }
 
-    /// Whether it got through so many. A Swift that stops, after too many failures or of a fault of its own, tells so by its counts.
-    fn is_of(&self, count: usize) -> bool {
+    /// Whether it got through so many that it does not name. A Swift that stops, after too many failures or of a fault of its own, tells so by its counts.
+    fn counts(&self, unnamed: usize) -> bool {
         match (self.deleted, self.absent) {
-            (Some(deleted), Some(absent)) => deleted
-                .saturating_add(absent)
-                .checked_add(self.errors.len() as u64)
-                .is_some_and(|told| told >= count as u64),
+            (Some(deleted), Some(absent)) => deleted.saturating_add(absent) >= unnamed as u64,
             _ => (200..300).contains(&code(&self.status)) || !self.errors.is_empty(),
         }
     }
@@ -250,7 +247,7 @@ mod tests {
     fn what_a_swift_that_stopped_did_not_reach_is_not_deleted() {
         let locations = ["a", "b", "c"].map(Path::from);
         let stopped = r#"{"Number Not Found": 1, "Response Status": "400 Bad Request", "Number Deleted": 0,
-            "Response Body": "Max delete failures exceeded", "Errors": [["/box/b", "403 Forbidden"]]}"#;
+            "Response Body": "Max delete failures exceeded", "Errors": [["/box/b", "403 Forbidden"], ["/box/b", "403 Forbidden"]]}"#;
         let failed = Answer::read(stopped.as_bytes())
             .unwrap()
             .failed("box", &locations);
