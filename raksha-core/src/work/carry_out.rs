@@ -289,7 +289,8 @@ impl Worker {
             // What happened before this is known comes first.
             let (mut transitions, _) = assess(&mut tracking, now);
             let known = tracking.protection.verified;
-            if known.is_none_or(|known| known.taken < taken) {
+            // Clouds may tell the time by the second: of two points of one second, the one that was verified later counts.
+            if known.is_none_or(|known| known.taken <= taken) {
                 let verified = VerifiedPoint {
                     point,
                     taken,

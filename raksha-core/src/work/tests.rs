@@ -305,6 +305,25 @@ async fn a_run_whose_worker_died_after_the_commit_has_happened() {
     );
 }
 
+#[tokio::test(start_paused = true)]
+async fn of_two_points_of_one_instant_the_one_that_was_verified_later_counts() {
+    let bench = Bench::new().await;
+    let job = bench.hourly(|new| new).await;
+    let worker = bench.worker();
+    let mut made = Vec::new();
+    for _ in 0..2 {
+        let report = bench.raksha.run(job).await.unwrap().finish().await.unwrap();
+        let job = bench.raksha.job(job).await.unwrap();
+        worker.follow_up(&bench.raksha, &job, report.point).await;
+        made.push(report.point);
+    }
+    let points = bench.raksha.points().await.unwrap();
+    assert_eq!(points[0].summary.taken, points[1].summary.taken);
+    let tracking = bench.jobs.tracking(bench.raksha.project(), job).await;
+    let verified = tracking.unwrap().protection.verified.unwrap();
+    assert_eq!(verified.point, made[1]);
+}
+
 #[tokio::test]
 async fn a_worker_that_was_only_slow_commits_nothing() {
     let bench = Bench::new().await;
