@@ -3,6 +3,7 @@
 //! The guests number what they write, round all their disks (`tests/lab/guest/raksha-writer`), so a point whose ledger claims one
 //! instant must show the same last number on all disks of a server, and a restored guest must go on counting from it.
 
+mod crash_points;
 mod founding;
 mod kills;
 mod projects;

@@ -2,6 +2,8 @@
 
 mod apart;
 mod browser;
+mod crash_points;
+mod gateway;
 mod lab;
 mod memory_disk;
 mod overlay;
@@ -20,6 +22,8 @@ mod world;
 
 pub use apart::Apart;
 pub use browser::Browser;
+pub use crash_points::{Hangs, Points, alike, die_at, points};
+pub use gateway::Gateway;
 pub use lab::{Lab, Line, lines, wait};
 pub use memory_disk::{MemoryDisk, MemorySink};
 pub use overlay::Overlay;

@@ -129,7 +129,7 @@ impl Program {
         serde_json::from_str(&out).unwrap()
     }
 
-    /// Starts a call, asks after each `pause` whether enough has happened, and then kills it with SIGKILL. Ending before that, or two minutes
+    /// Starts a call, asks after each `pause` whether enough has happened, and then kills it with SIGKILL. Ending before that, or five minutes
     /// without enough, is a failure.
     #[track_caller]
     pub fn killed(&self, arguments: &[&str], pause: Duration, enough: impl Fn() -> bool) {
@@ -147,7 +147,7 @@ impl Program {
                 "raksha {arguments:?} ended ({ended:?}) before it could be killed"
             );
             assert!(
-                began.elapsed() < Duration::from_secs(120),
+                began.elapsed() < Duration::from_secs(300),
                 "raksha {arguments:?} gets nowhere"
             );
             std::thread::sleep(pause);

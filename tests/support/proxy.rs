@@ -136,25 +136,35 @@ fn find(bytes: &[u8]) -> Option<usize> {
 
 /// A request: head and body; nothing if the client went away before.
 fn message(client: &mut TcpStream) -> std::io::Result<Option<(String, Vec<u8>)>> {
+    let Some((head, mut body)) = head(client)? else {
+        return Ok(None);
+    };
+    let had = body.len();
+    body.resize(length(&head).unwrap_or(0).max(had), 0);
+    client.read_exact(&mut body[had..])?;
+    Ok(Some((head, body)))
+}
+
+/// The head of a request, and what came of its body with it; nothing if the client went away before.
+pub(crate) fn head(client: &mut TcpStream) -> std::io::Result<Option<(String, Vec<u8>)>> {
     let (mut bytes, mut some) = (Vec::new(), [0; 16 << 10]);
-    let begin = loop {
+    loop {
         match client.read(&mut some)? {
             0 => return Ok(None),
             length => bytes.extend_from_slice(&some[..length]),
         }
         if let Some(begin) = find(&bytes) {
-            break begin;
+            let body = bytes.split_off(begin);
+            return Ok(Some((String::from_utf8_lossy(&bytes).into_owned(), body)));
         }
-    };
-    let head = String::from_utf8_lossy(&bytes[..begin]).into_owned();
-    let length = head.lines().find_map(|line| {
+    }
+}
+
+/// How long the body is, if a head says so.
+pub(crate) fn length(head: &str) -> Option<usize> {
+    head.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
         let is_length = name.eq_ignore_ascii_case("content-length");
-        is_length.then(|| value.trim().parse::<usize>().ok())?
-    });
-    let mut body = bytes.split_off(begin);
-    let had = body.len();
-    body.resize(length.unwrap_or(0).max(had), 0);
-    client.read_exact(&mut body[had..])?;
-    Ok(Some((head, body)))
+        is_length.then(|| value.trim().parse().ok())?
+    })
 }
