@@ -10,8 +10,13 @@ use serde_json::Value;
 use crate::proxy::{head, length};
 use crate::{Lab, Points, alike};
 
-/// The services of a cloud that changes go to: their types in its catalog.
-const SERVICES: [&str; 4] = ["compute", "volumev3", "image", "network"];
+/// The services of a cloud that changes go to: what they are called in patterns, and their types in its catalog.
+const SERVICES: [(&str, &str); 4] = [
+    ("compute", "compute"),
+    ("volume", "volumev3"),
+    ("image", "image"),
+    ("network", "network"),
+];
 
 /// Longer bodies are data; what an action is, a shorter one tells.
 const TELLING: usize = 64 << 10;
@@ -37,16 +42,16 @@ impl Gateway {
         let listed = lab.openstack(cloud, &["catalog", "list", "-f", "json"]);
         let catalog: Value = serde_json::from_str(&listed).unwrap();
         let mut overrides = format!("  {cloud}:\n");
-        for service in SERVICES {
+        for (service, kind) in SERVICES {
             let entries = catalog.as_array().unwrap();
-            let entry = entries.iter().find(|one| one["Type"] == service).unwrap();
+            let entry = entries.iter().find(|one| one["Type"] == kind).unwrap();
             let endpoints = entry["Endpoints"].as_array().unwrap();
             let public = endpoints.iter().find(|one| one["interface"] == "public");
             let url = public.unwrap()["url"].as_str().unwrap();
             let host = url["http://".len()..].split('/').next().unwrap();
             let address = gateway.listen(service, host);
             overrides += &format!(
-                "    {service}_endpoint_override: {}\n",
+                "    {kind}_endpoint_override: {}\n",
                 url.replace(host, &address)
             );
         }
