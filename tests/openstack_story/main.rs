@@ -1,6 +1,6 @@
 //! The founding workflow on a real OpenStack cloud: servers that keep writing are backed up, lost, and come back.
 //!
-//! The guests number what they write, round all their disks (`tests/lab/guest/raksha-writer`), so a point whose ledger claims one
+//! The guests number what they write, round all their disks (`tests/lab/guest/raksha-writer.c`), so a point whose ledger claims one
 //! instant must show the same last number on all disks of a server, and a restored guest must go on counting from it.
 
 mod crash_points;

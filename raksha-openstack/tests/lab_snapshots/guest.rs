@@ -1,5 +1,5 @@
 //! What the lab's guests write: numbers, first to the root disk and then to each further one, each durable before the next disk gets
-//! it (`tests/lab/guest/raksha-writer`).
+//! it (`tests/lab/guest/raksha-writer.c`).
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
