@@ -193,9 +193,15 @@ impl Backup<'_> {
             keep_anchor,
         };
         let provider = &self.raksha.cloud.snapshots;
-        let set = (self.stop)
-            .gently(provider.snapshot(request, self.record))
-            .await?;
+        let set = async {
+            self.stop.gently(self.call_before(&graph)).await?;
+            self.stop
+                .gently(provider.snapshot(request, self.record))
+                .await
+        };
+        let set = set.await;
+        self.call_after().await;
+        let set = set?;
         if let Some(missing) = disks
             .iter()
             .find(|d| !set.disks.iter().any(|s| s.disk == **d))

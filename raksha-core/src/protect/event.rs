@@ -86,6 +86,11 @@ pub enum Warning {
         /// What was demanded and what was reached.
         reason: String,
     },
+    /// A hook failed before or after the disks were taken; the job says to go on.
+    Hook {
+        /// Which, when, and why.
+        reason: String,
+    },
     /// The cloud claimed that something had not changed that had. The disk was read in full.
     HintLied {
         /// The disk.
@@ -125,7 +130,7 @@ impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Omitted { what, reason } => write!(f, "{what} is not in the point: {reason}"),
-            Self::LessConsistent { reason } => f.write_str(reason),
+            Self::LessConsistent { reason } | Self::Hook { reason } => f.write_str(reason),
             Self::HintLied { disk } => write!(
                 f,
                 "{disk}: the cloud called unchanged what had changed; it was read in full"

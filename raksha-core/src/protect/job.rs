@@ -8,7 +8,7 @@ use crate::id::{DelegationId, JobId, RunId};
 use crate::objective::Objective;
 use crate::retention::Retention;
 use crate::schedule::{Schedule, Trigger};
-use crate::store::{BackupJob, BackupRun, IfNotReached};
+use crate::store::{BackupJob, BackupRun, IfNotReached, JobHook};
 
 /// The longest name of a job, in bytes.
 const LONGEST_NAME: usize = 255;
@@ -39,6 +39,8 @@ pub struct NewJob {
     pub max_parallel: u32,
     /// By whose right its runs act; none for that of the worker itself.
     pub delegation: Option<DelegationId>,
+    /// What is called before its disks are taken, in this order, and after, in the other.
+    pub hooks: Vec<JobHook>,
 }
 
 impl NewJob {
@@ -55,6 +57,7 @@ impl NewJob {
             objective: None,
             max_parallel: 1,
             delegation: None,
+            hooks: Vec::new(),
         }
     }
 
@@ -99,6 +102,7 @@ impl NewJob {
             objective: job.objective,
             max_parallel: job.max_parallel,
             delegation: job.delegation,
+            hooks: job.hooks.clone(),
         }
     }
 
@@ -106,6 +110,13 @@ impl NewJob {
     #[must_use]
     pub fn with_delegation(mut self, delegation: DelegationId) -> Self {
         self.delegation = Some(delegation);
+        self
+    }
+
+    /// Has `hook` called before its disks are taken, after those that it has already, and again after.
+    #[must_use]
+    pub fn with_hook(mut self, hook: JobHook) -> Self {
+        self.hooks.push(hook);
         self
     }
 
@@ -170,9 +181,10 @@ impl Raksha {
     ///
     /// # Errors
     /// [`Kind::Invalid`] if [something cannot be meant](NewJob::check), the job selects no server or a name selects several;
-    /// [`Kind::NotFound`] if a server or the delegation does not exist; [`Kind::AlreadyExists`] if the project has a job of that name.
+    /// [`Kind::NotFound`] if a server, a hook or the delegation does not exist; [`Kind::AlreadyExists`] if the project has a job of that name.
     pub async fn create_job(&self, new: NewJob) -> Result<JobId> {
         new.check()?;
+        self.know_hooks(&new.hooks)?;
         let known = self.jobs.jobs(&self.project).await?;
         if known.iter().any(|job| job.name == new.name) {
             return Err(Error::new(
@@ -199,6 +211,7 @@ impl Raksha {
             max_parallel: new.max_parallel,
             placement: self.placement.clone(),
             delegation: new.delegation,
+            hooks: new.hooks,
         };
         self.jobs.create_job(&job).await?;
         Ok(job.id)
@@ -211,6 +224,7 @@ impl Raksha {
     /// As [`create_job`](Self::create_job); [`Kind::NotFound`] also if the project has no such job.
     pub async fn update_job(&self, id: JobId, new: NewJob) -> Result<BackupJob> {
         new.check()?;
+        self.know_hooks(&new.hooks)?;
         let mut job = self.job(id).await?;
         if job.servers != new.servers {
             self.find_servers(&new).await?;
@@ -226,12 +240,14 @@ impl Raksha {
             objective,
             max_parallel,
             delegation,
+            hooks,
         } = new;
         (job.name, job.servers) = (name, servers);
         (job.consistency, job.if_not_reached) = (consistency, if_not_reached);
         (job.schedule, job.retention) = (schedule, retention);
         (job.objective, job.max_parallel) = (objective, max_parallel);
         (job.policy, job.delegation) = (policy, delegation);
+        job.hooks = hooks;
         self.jobs.update_job(&job).await?;
         Ok(job)
     }
@@ -280,7 +296,7 @@ impl Raksha {
         let mut left = Vec::new();
         for run in self.runs(Some(id)).await? {
             let record = self.record_of(run.id);
-            let released = record.release(&*self.cloud.snapshots, |_| false).await;
+            let released = record.release(self, |_| false).await;
             left.extend(released.left);
         }
         Ok(left)

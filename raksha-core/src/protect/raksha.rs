@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::alive::Alive;
+use super::hooks::Hooks;
 use super::quota::Quotas;
 use crate::cloud::{ResourceDiscovery, ResourceRestorer, SnapshotProvider};
 use crate::env::Env;
@@ -48,6 +49,7 @@ pub struct Raksha {
     pub(super) principal: Option<String>,
     pub(super) placement: Placement,
     pub(super) quotas: Quotas,
+    pub(super) hooks: Option<Arc<dyn Hooks>>,
     pub(super) disks_at_once: usize,
     /// The runs and restores that live in this process.
     pub(super) alive: Alive,
@@ -69,6 +71,7 @@ impl Raksha {
             principal: None,
             placement: Placement::default(),
             quotas: Quotas::default(),
+            hooks: None,
             disks_at_once: 4,
             alive: Alive::default(),
         }
@@ -85,6 +88,13 @@ impl Raksha {
     #[must_use]
     pub fn with_placement(mut self, placement: Placement) -> Self {
         self.placement = placement;
+        self
+    }
+
+    /// Publishes hooks, from which jobs may choose.
+    #[must_use]
+    pub fn with_hooks(mut self, hooks: Arc<dyn Hooks>) -> Self {
+        self.hooks = Some(hooks);
         self
     }
 

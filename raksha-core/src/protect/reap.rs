@@ -65,9 +65,7 @@ impl Raksha {
             for run in with_rest {
                 let record = self.record_of(run.id);
                 let keep = |marker: &str| anchors.contains(&(run.id, marker.to_owned()));
-                let released = record
-                    .release(&*self.cloud.snapshots, |t| keep(&t.marker))
-                    .await;
+                let released = record.release(self, |t| keep(&t.marker)).await;
                 reaped.released += released.gone.len();
                 reaped.left.extend(released.left);
             }

@@ -251,10 +251,9 @@ impl RunHandle {
     /// Releases what the run has in the cloud. Of a run that succeeded the anchors stay for the next one, and those of earlier runs
     /// go. Nothing here can make the run fail.
     async fn clean_up(&self, record: &Record, made: Option<&Made>) {
-        let snapshots = &*self.raksha.cloud.snapshots;
         let anchors = made.map(|made| &made.anchors);
         let keep = |marker: &str| anchors.is_some_and(|anchors| anchors.contains(marker));
-        let released = record.release(snapshots, |t| keep(&t.marker)).await;
+        let released = record.release(&self.raksha, |t| keep(&t.marker)).await;
         let mut left = released.left;
         if made.is_some() {
             match self.release_earlier().await {
@@ -276,9 +275,7 @@ impl RunHandle {
             let ended = run.state != RunState::Running && run.id != self.run.id;
             if ended && owners.contains(&run.id.to_string()) {
                 let record = self.raksha.record_of(run.id);
-                let released = record
-                    .release(&*self.raksha.cloud.snapshots, |_| false)
-                    .await;
+                let released = record.release(&self.raksha, |_| false).await;
                 left.extend(released.left);
             }
         }

@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use futures_util::{FutureExt, StreamExt, stream};
 
 use super::event::{Feed, Warning};
-use crate::cloud::{Recorder, SnapshotProvider, Temporary};
+use super::hooks;
+use super::raksha::Raksha;
+use crate::cloud::{Recorder, Temporary};
 use crate::error::{Error, Result};
 use crate::store::JobStore;
 
@@ -63,10 +65,10 @@ pub(super) struct Released {
 
 impl Record {
     /// Releases all that is recorded but what `keep` says: the latest first, since it may have been made from what is older, and what is alike and was
-    /// made in a row together. What cannot be released stays recorded.
+    /// made in a row together; hooks one by one. What cannot be released stays recorded.
     pub(super) async fn release(
         &self,
-        provider: &dyn SnapshotProvider,
+        raksha: &Raksha,
         keep: impl Fn(&Temporary) -> bool,
     ) -> Released {
         let mut released = Released::default();
@@ -79,9 +81,9 @@ impl Record {
         };
         let latest = recorded.into_iter().map(|(_, temporary)| temporary).rev();
         let wanted: Vec<Temporary> = latest.filter(|t| !keep(t)).collect();
-        for alike in wanted.chunk_by(|a, b| a.kind == b.kind) {
+        for alike in wanted.chunk_by(|a, b| a.kind == b.kind && a.kind != hooks::KIND) {
             let ends: Vec<_> = (alike.iter())
-                .map(|temporary| self.end(provider, temporary).boxed())
+                .map(|temporary| self.end(raksha, temporary).boxed())
                 .collect();
             let ends: Vec<_> = stream::iter(ends).buffered(AT_ONCE).collect().await;
             for (temporary, gone) in alike.iter().zip(ends) {
@@ -97,8 +99,11 @@ impl Record {
         released
     }
 
-    async fn end(&self, provider: &dyn SnapshotProvider, temporary: &Temporary) -> Result<()> {
-        provider.release(temporary).await?;
+    async fn end(&self, raksha: &Raksha, temporary: &Temporary) -> Result<()> {
+        match temporary.kind.as_str() {
+            hooks::KIND => raksha.release_hook(temporary).await?,
+            _ => raksha.cloud.snapshots.release(temporary).await?,
+        }
         self.released(&temporary.marker).await
     }
 
@@ -108,95 +113,5 @@ impl Record {
             what: what.into(),
             error,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use super::*;
-    use crate::cloud::{
-        Anchor, DiskId, OpenedDisk, ResourceGraph, SnapshotCapabilities, SnapshotRequest,
-        SnapshotSet,
-    };
-    use crate::error::Kind;
-    use crate::testkit::MemoryJobs;
-
-    /// Tells when the release of something begins and ends.
-    #[derive(Debug, Default)]
-    struct Slow(Mutex<Vec<String>>);
-
-    impl Slow {
-        fn note(&self, what: char, temporary: &Temporary) {
-            self.0
-                .lock()
-                .unwrap()
-                .push(format!("{what}{}", temporary.marker));
-        }
-    }
-
-    fn unused<T>() -> Result<T> {
-        Err(Error::new(Kind::Unsupported, "test", "nobody asks for it"))
-    }
-
-    #[async_trait]
-    impl SnapshotProvider for Slow {
-        async fn capabilities(&self, _: &ResourceGraph) -> Result<SnapshotCapabilities> {
-            unused()
-        }
-
-        async fn snapshot(&self, _: SnapshotRequest<'_>, _: &dyn Recorder) -> Result<SnapshotSet> {
-            unused()
-        }
-
-        async fn open(
-            &self,
-            _: &SnapshotSet,
-            _: &DiskId,
-            _: Option<&Anchor>,
-            _: &dyn Recorder,
-        ) -> Result<OpenedDisk> {
-            unused()
-        }
-
-        async fn release(&self, temporary: &Temporary) -> Result<()> {
-            self.note('+', temporary);
-            for _ in 0..10 {
-                tokio::task::yield_now().await;
-            }
-            self.note('-', temporary);
-            Ok(())
-        }
-    }
-
-    #[tokio::test]
-    async fn what_is_alike_is_released_at_once_and_the_older_later() {
-        let record = Record {
-            jobs: Arc::new(MemoryJobs::new()),
-            owner: "run".into(),
-        };
-        for (kind, marker) in [
-            ("snapshot", "a"),
-            ("snapshot", "b"),
-            ("volume", "c"),
-            ("image", "d"),
-            ("image", "e"),
-        ] {
-            let temporary = Temporary {
-                marker: marker.into(),
-                kind: kind.into(),
-                id: None,
-                detail: serde_json::Value::Null,
-            };
-            record.record(&temporary).await.unwrap();
-        }
-        let slow = Slow::default();
-        let released = record.release(&slow, |t| t.marker == "c").await;
-        assert!(released.left.is_empty());
-        let events = slow.0.lock().unwrap().join(" ");
-        assert_eq!(events, "+e +d -e -d +b +a -b -a");
-        let left = record.jobs.temporaries(None).await.unwrap();
-        assert_eq!(left.len(), 1, "what is kept stays recorded");
     }
 }

@@ -52,6 +52,30 @@ pub struct BackupJob {
     /// By whose right its runs act; none for that of the worker itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delegation: Option<DelegationId>,
+    /// What is called before its disks are taken, in this order, and after, in the other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hooks: Vec<JobHook>,
+}
+
+/// A hook of a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobHook {
+    /// Its name, as it is published.
+    pub name: String,
+    /// What becomes of a run in which it fails before the disks are taken.
+    #[serde(default)]
+    pub if_fails: IfHookFails,
+}
+
+/// What becomes of a run in which a hook fails.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IfHookFails {
+    /// It fails; no disk is taken.
+    #[default]
+    Refuse,
+    /// It goes on and says so.
+    Warn,
 }
 
 fn one() -> u32 {

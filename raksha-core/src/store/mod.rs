@@ -18,7 +18,8 @@ pub use catalog::{Appended, ManifestCatalog};
 pub use chunks::{Chunk, ChunkNamer, ChunkSource, ChunkStore, Role, Stored};
 pub use delegations::DelegationStore;
 pub use jobs::{
-    BackupJob, BackupRun, DiskProgress, IfNotReached, JobStore, RunCounts, RunOutcome, RunState,
+    BackupJob, BackupRun, DiskProgress, IfHookFails, IfNotReached, JobHook, JobStore, RunCounts,
+    RunOutcome, RunState,
 };
 pub(crate) use mirrored_catalog::Mirror;
 pub use mirrored_catalog::MirroredCatalog;

@@ -54,6 +54,7 @@ pub(super) fn job(owner: &str, n: u8, name: &str) -> BackupJob {
         max_parallel: 2,
         placement: Placement::default(),
         delegation: None,
+        hooks: Vec::new(),
     }
 }
 

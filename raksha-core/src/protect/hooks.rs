@@ -1,0 +1,195 @@
+//! Hooks: what is called before the disks of a run are taken and after, so that an application can hold its writes meanwhile.
+//!
+//! An operator publishes hooks by their names; the owner of a job chooses from them, and can make nothing else be called. That a hook is to be called is
+//! recorded before, like whatever a run makes in the cloud: however a run ends, what was called before the disks were taken is called after, at the latest
+//! by [`Raksha::reap`](super::Raksha::reap).
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::backup::Backup;
+use super::event::Warning;
+use super::raksha::Raksha;
+use crate::cloud::{Recorder, ResourceGraph, Temporary};
+use crate::error::{Error, Kind, Result};
+use crate::id::{JobId, ProjectId, RunId, ServerId};
+use crate::store::{IfHookFails, JobHook};
+
+/// The kind under which a hook is recorded that was called before and not yet after.
+pub(super) const KIND: &str = "hook";
+
+/// When a hook is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Moment {
+    /// Before the first disk is taken.
+    Before,
+    /// When all are taken, or will not be.
+    After,
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Before => "before",
+            Self::After => "after",
+        })
+    }
+}
+
+/// What a hook is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct HookCall {
+    /// Its name.
+    pub hook: String,
+    /// When it is called.
+    pub moment: Moment,
+    /// Whose run it is.
+    pub project: ProjectId,
+    /// The job.
+    pub job: JobId,
+    /// The run.
+    pub run: RunId,
+    /// The servers whose disks are taken, and what their owner calls them.
+    pub servers: Vec<(ServerId, String)>,
+}
+
+/// A hook that a job may name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PublishedHook {
+    /// Its name.
+    pub name: String,
+    /// What it does, for those who choose.
+    pub description: String,
+    /// How long one call of it may take.
+    pub within: Duration,
+}
+
+/// The hooks that an operator publishes.
+#[async_trait]
+pub trait Hooks: Send + Sync + fmt::Debug {
+    /// All of them.
+    fn published(&self) -> Vec<PublishedHook>;
+
+    /// Calls one.
+    ///
+    /// # Contract
+    /// Dropping the future ends the call. A call after may come more than once, from another process than the call before, and also if that one had no
+    /// effect.
+    async fn call(&self, call: &HookCall) -> Result<()>;
+}
+
+impl Raksha {
+    /// Refuses hooks that are not published.
+    pub(super) fn know_hooks(&self, hooks: &[JobHook]) -> Result<()> {
+        hooks.iter().try_for_each(|hook| {
+            self.published_hook("create job", &hook.name)?;
+            Ok(())
+        })
+    }
+
+    fn published_hook(&self, action: &'static str, name: &str) -> Result<PublishedHook> {
+        let published = self.hooks.as_ref().map_or(Vec::new(), |h| h.published());
+        if let Some(found) = published.iter().find(|hook| hook.name == name) {
+            return Ok(found.clone());
+        }
+        let names: Vec<&str> = published.iter().map(|hook| hook.name.as_str()).collect();
+        let message = match names.is_empty() {
+            true => "no hooks are published here: ask the operator, or leave it out".to_owned(),
+            false => format!(
+                "no hook of this name is published: choose from {}",
+                names.join(", ")
+            ),
+        };
+        Err(Error::new(Kind::NotFound, action, message).with("hook", name))
+    }
+
+    /// Calls a hook, within its time.
+    async fn call_hook(&self, call: &HookCall) -> Result<()> {
+        let published = self.published_hook("call hook", &call.hook)?;
+        let Some(hooks) = &self.hooks else {
+            return Ok(());
+        };
+        let within = published.within;
+        let ended = match tokio::time::timeout(within, hooks.call(call)).await {
+            Ok(ended) => ended,
+            Err(_) => {
+                let message = format!("it took longer than {within:?}, and was stopped");
+                Err(Error::new(Kind::Timeout, "call hook", message))
+            }
+        };
+        ended.map_err(|error| {
+            error
+                .with("hook", &call.hook)
+                .with("moment", call.moment)
+                .with("run", call.run)
+        })
+    }
+
+    /// Calls what is recorded after, and so releases it.
+    pub(super) async fn release_hook(&self, temporary: &Temporary) -> Result<()> {
+        let call = HookCall::deserialize(&temporary.detail).map_err(|source| {
+            Error::new(Kind::Corrupt, "call hook", "its record cannot be read")
+                .with("marker", &temporary.marker)
+                .caused_by(source)
+        })?;
+        self.call_hook(&call).await
+    }
+}
+
+impl Backup<'_> {
+    /// Calls the hooks of the job, in order, before the disks are taken.
+    pub(super) async fn call_before(&self, graph: &ResourceGraph) -> Result<()> {
+        for (n, hook) in self.job.hooks.iter().enumerate() {
+            let servers = graph.servers.iter();
+            let mut call = HookCall {
+                hook: hook.name.clone(),
+                moment: Moment::After,
+                project: self.job.project.clone(),
+                job: self.job.id,
+                run: self.run,
+                servers: servers.map(|s| (s.id.clone(), s.name.clone())).collect(),
+            };
+            let detail = serde_json::to_value(&call).map_err(|source| {
+                Error::new(Kind::Internal, "call hook", "it cannot be recorded").caused_by(source)
+            })?;
+            let temporary = Temporary {
+                marker: format!("raksha-{}-hook-{n}", self.run),
+                kind: KIND.to_owned(),
+                id: None,
+                detail,
+            };
+            self.record.record(&temporary).await?;
+            call.moment = Moment::Before;
+            let Err(error) = self.raksha.call_hook(&call).await else {
+                continue;
+            };
+            match hook.if_fails {
+                IfHookFails::Refuse => return Err(error),
+                IfHookFails::Warn => self.feed.warn(Warning::Hook {
+                    reason: error.to_string(),
+                }),
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls those that were called before, the last first. One that fails stays recorded, and is called again later.
+    pub(super) async fn call_after(&self) {
+        if self.job.hooks.is_empty() {
+            return;
+        }
+        let released = (self.record)
+            .release(self.raksha, |temporary| temporary.kind != KIND)
+            .await;
+        for left in released.left {
+            self.feed.warn(Warning::Hook {
+                reason: left.error.to_string(),
+            });
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Hooks are called round the moment at which disks are taken, and after however a run ends.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::bench::Bench;
+use crate::cloud::{Selection, ServerSelector};
+use crate::error::{Error, Kind, Result};
+use crate::id::JobId;
+use crate::protect::{Dead, HookCall, Hooks, NewJob, PublishedHook, Raksha, Warning};
+use crate::store::{IfHookFails, JobHook};
+
+/// Notes what it is called for, and how many snapshots the cloud has then.
+#[derive(Debug)]
+struct Told {
+    cloud: std::path::PathBuf,
+    calls: Mutex<Vec<String>>,
+    /// The call that fails, and the one that never ends.
+    troubles: Mutex<[Option<String>; 2]>,
+}
+
+impl Told {
+    fn troubles(&self) -> MutexGuard<'_, [Option<String>; 2]> {
+        self.troubles.lock().unwrap()
+    }
+
+    fn calls(&self) -> Vec<String> {
+        std::mem::take(&mut *self.calls.lock().unwrap())
+    }
+}
+
+#[async_trait]
+impl Hooks for Told {
+    fn published(&self) -> Vec<PublishedHook> {
+        let hook = |name: &str| PublishedHook {
+            name: name.to_owned(),
+            description: String::new(),
+            within: Duration::from_millis(300),
+        };
+        vec![hook("database"), hook("mail")]
+    }
+
+    async fn call(&self, call: &HookCall) -> Result<()> {
+        let folder = std::fs::read_dir(self.cloud.join("snapshots"));
+        let taken = folder.map_or(0, Iterator::count) > 0;
+        assert!(!call.servers.is_empty());
+        let what = format!("{} {}", call.moment, call.hook);
+        let with = if taken { ", disks taken" } else { "" };
+        self.calls.lock().unwrap().push(format!("{what}{with}"));
+        let [fails, hangs] = self.troubles().clone();
+        if hangs.as_ref() == Some(&what) {
+            std::future::pending::<()>().await;
+        }
+        match fails.as_ref() == Some(&what) {
+            true => Err(Error::new(Kind::Unavailable, "test", "as planned")),
+            false => Ok(()),
+        }
+    }
+}
+
+async fn site(if_fails: IfHookFails) -> (Bench, Raksha, Arc<Told>, JobId) {
+    let bench = Bench::new(5).await;
+    let told = Arc::new(Told {
+        cloud: bench.cloud.path().to_owned(),
+        calls: Mutex::default(),
+        troubles: Mutex::default(),
+    });
+    let raksha = bench.raksha.clone().with_hooks(told.clone());
+    let mut new = NewJob::new("hooked", Selection(vec![ServerSelector::All]));
+    for name in ["database", "mail"] {
+        let name = name.to_owned();
+        new = new.with_hook(JobHook { name, if_fails });
+    }
+    let job = raksha.create_job(new).await.unwrap();
+    (bench, raksha, told, job)
+}
+
+#[tokio::test]
+async fn they_are_called_round_the_moment_at_which_the_disks_are_taken() {
+    let (bench, raksha, told, job) = site(IfHookFails::Refuse).await;
+    raksha.run(job).await.unwrap().finish().await.unwrap();
+    let expected = [
+        "before database",
+        "before mail",
+        "after mail, disks taken",
+        "after database, disks taken",
+    ];
+    assert_eq!(told.calls(), expected);
+    bench
+        .assert_clean(bench.disks().await.len(), "hooks were called")
+        .await;
+}
+
+#[tokio::test]
+async fn one_that_fails_or_hangs_before_fails_the_run_and_is_called_after() {
+    let (bench, raksha, told, job) = site(IfHookFails::Refuse).await;
+    for (n, kind) in [Kind::Unavailable, Kind::Timeout].into_iter().enumerate() {
+        told.troubles()[n] = Some("before mail".to_owned());
+        let error = raksha.run(job).await.unwrap().finish().await.unwrap_err();
+        told.troubles()[n] = None;
+        assert_eq!(error.kind(), kind);
+        let text = error.to_string();
+        assert!(text.contains("hook mail, moment before"), "{text}");
+        let expected = [
+            "before database",
+            "before mail",
+            "after mail",
+            "after database",
+        ];
+        assert_eq!(told.calls(), expected);
+        bench.assert_clean(0, "a hook failed").await;
+    }
+}
+
+#[tokio::test]
+async fn a_job_can_go_on_without_them() {
+    let (bench, raksha, told, job) = site(IfHookFails::Warn).await;
+    told.troubles()[0] = Some("before mail".to_owned());
+    let report = raksha.run(job).await.unwrap().finish().await.unwrap();
+    let [Warning::Hook { reason }] = report.warnings.as_slice() else {
+        panic!("{:?}", report.warnings);
+    };
+    assert!(reason.contains("mail"), "{reason}");
+    assert_eq!(told.calls().len(), 4);
+    bench
+        .assert_clean(bench.disks().await.len(), "a hook failed")
+        .await;
+}
+
+#[tokio::test]
+async fn what_was_not_called_after_is_called_by_the_reaper() {
+    let (bench, raksha, told, job) = site(IfHookFails::Refuse).await;
+    // It fails after, which is told, and is called again.
+    told.troubles()[0] = Some("after mail".to_owned());
+    let report = raksha.run(job).await.unwrap().finish().await.unwrap();
+    assert!(matches!(report.warnings[..], [Warning::Hook { .. }, ..]));
+    let tried = told.calls();
+    assert_eq!(
+        tried[2..4],
+        ["after mail, disks taken", "after database, disks taken"]
+    );
+    told.troubles()[0] = None;
+    let reaped = raksha.reap(Dead::Ended).await.unwrap();
+    assert_eq!((reaped.released, reaped.left.len()), (1, 0));
+    assert_eq!(told.calls(), ["after mail, disks taken"]);
+
+    // Its process dies while one is called before.
+    told.troubles()[1] = Some("before mail".to_owned());
+    let handle = raksha.run(job).await.unwrap();
+    let died = tokio::time::timeout(Duration::from_millis(100), handle.finish()).await;
+    assert!(died.is_err());
+    told.troubles()[1] = None;
+    assert_eq!(told.calls().len(), 2);
+    // Who does not know the hooks leaves them recorded.
+    let left = bench.raksha.reap(Dead::All).await.unwrap().left;
+    assert!(left[0].error.to_string().contains("no hooks are published"));
+    assert_eq!(raksha.reap(Dead::All).await.unwrap().released, 2);
+    assert_eq!(
+        told.calls(),
+        ["after mail, disks taken", "after database, disks taken"]
+    );
+    bench
+        .assert_clean(bench.disks().await.len(), "hooks were reaped")
+        .await;
+}
+
+#[tokio::test]
+async fn what_is_not_published_is_refused() {
+    let (bench, raksha, _, _) = site(IfHookFails::Refuse).await;
+    let new = NewJob::new("other", Selection(vec![ServerSelector::All])).with_hook(JobHook {
+        name: "rm".to_owned(),
+        if_fails: IfHookFails::Warn,
+    });
+    let error = raksha.create_job(new.clone()).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::NotFound);
+    assert!(
+        error.to_string().contains("choose from database, mail"),
+        "{error}"
+    );
+    let error = bench.raksha.create_job(new).await.unwrap_err();
+    assert!(
+        error.to_string().contains("no hooks are published"),
+        "{error}"
+    );
+}
