@@ -13,6 +13,7 @@
 //! | [`temporary`] | what is made in the cloud for a while, and how each kind is found and removed |
 //! | [`config`] | reads how to reach a cloud and as whom: `clouds.yaml`, `secure.yaml`, `clouds-public.yaml`, `OS_*` variables |
 //! | [`auth`] | who one is and for what ([`auth::Auth`]); the Keystone v3 request for a token as a value ([`auth::request`]); what a token's answer says ([`auth::answer`]) |
+//! | [`hooks`] | publishes commands and addresses that are called before disks are taken and after |
 //! | [`authority`] | acts for a tenant while nobody of it is there: trusts, application credentials, the operator's right |
 //! | [`catalog`] | which endpoint serves which service, by region and interface |
 //! | [`service`] | the official service types and their aliases |
@@ -62,6 +63,7 @@ pub mod client;
 mod cloud;
 pub mod config;
 mod discovery;
+pub mod hooks;
 pub mod restore;
 pub mod roads;
 mod secret;

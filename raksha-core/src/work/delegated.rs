@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::Projects;
 use crate::authority::{Delegations, Standing};
 use crate::error::{Error, Kind, Result};
-use crate::protect::{Quotas, Raksha};
+use crate::protect::{Hooks, Quotas, Raksha};
 use crate::repository::Repository;
 use crate::store::{BackupJob, JobStore};
 
@@ -18,6 +18,7 @@ pub struct DelegatedProjects {
     repository: Repository,
     jobs: Arc<dyn JobStore>,
     quotas: Quotas,
+    hooks: Option<Arc<dyn Hooks>>,
     otherwise: Option<Arc<dyn Projects>>,
 }
 
@@ -29,6 +30,7 @@ impl DelegatedProjects {
             repository,
             jobs,
             quotas: Quotas::default(),
+            hooks: None,
             otherwise: None,
         }
     }
@@ -37,6 +39,13 @@ impl DelegatedProjects {
     #[must_use]
     pub fn with_quotas(mut self, quotas: Quotas) -> Self {
         self.quotas = quotas;
+        self
+    }
+
+    /// Publishes hooks, from which jobs may choose.
+    #[must_use]
+    pub fn with_hooks(mut self, hooks: Arc<dyn Hooks>) -> Self {
+        self.hooks = Some(hooks);
         self
     }
 
@@ -55,7 +64,11 @@ impl Projects for DelegatedProjects {
             let (jobs, project) = (self.jobs.clone(), job.project.clone());
             let raksha = Raksha::new(opened.cloud, self.repository.clone(), jobs, project);
             let raksha = raksha.with_principal(opened.principal);
-            return Ok(raksha.with_quotas(self.quotas));
+            let raksha = raksha.with_quotas(self.quotas);
+            return Ok(match &self.hooks {
+                Some(hooks) => raksha.with_hooks(hooks.clone()),
+                None => raksha,
+            });
         }
         match &self.otherwise {
             Some(projects) => projects.open(job).await,

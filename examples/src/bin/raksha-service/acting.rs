@@ -16,6 +16,7 @@ use raksha_core::work::Projects;
 use raksha_core::{Error, Kind, ListedPoint, Result};
 use raksha_openstack::auth::Auth;
 use raksha_openstack::config::CloudConfig;
+use raksha_openstack::hooks::ConfiguredHooks;
 use raksha_openstack::{OpenStack, OpenStackOptions};
 
 use crate::config::Limited;
@@ -36,6 +37,8 @@ pub struct Acting {
     pub delegations: Option<Delegations>,
     /// How much each project may use.
     pub quotas: Arc<Limited>,
+    /// What jobs may have called.
+    pub hooks: Arc<ConfiguredHooks>,
 }
 
 impl fmt::Debug for Acting {
@@ -76,6 +79,7 @@ impl Acting {
             .with_principal(principal)
             .with_placement(self.placement.clone())
             .with_quotas(self.quotas.of(project.as_str()))
+            .with_hooks(self.hooks.clone())
             .with_alive(self.alive.clone())
     }
 

@@ -14,6 +14,7 @@ use raksha_core::schedule::Schedule;
 use raksha_core::work;
 use raksha_core::{Error, Kind, Result};
 use raksha_openstack::OpenStackOptions;
+use raksha_openstack::hooks::HookSpec;
 use serde::{Deserialize, Serialize};
 
 /// All of it.
@@ -48,6 +49,9 @@ pub struct Config {
     /// What tenants may choose from.
     #[serde(default)]
     pub policies: Vec<Policy>,
+    /// What jobs may have called before their disks are taken and after.
+    #[serde(default)]
+    pub hooks: Vec<HookSpec>,
     #[serde(default, deserialize_with = "shared")]
     pub quotas: Arc<Limited>,
     /// Without it, what is due by itself cannot run here.

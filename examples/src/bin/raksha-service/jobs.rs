@@ -6,7 +6,7 @@ use raksha_core::objective::Objective;
 use raksha_core::protect::NewJob;
 use raksha_core::retention::Retention;
 use raksha_core::schedule::Schedule;
-use raksha_core::store::{BackupJob, BackupRun, IfNotReached};
+use raksha_core::store::{BackupJob, BackupRun, IfNotReached, JobHook};
 use raksha_core::{Error, Kind, Result};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
@@ -40,6 +40,7 @@ struct Wanted {
     #[serde(deserialize_with = "given")]
     objective: Option<Option<Objective>>,
     max_parallel: Option<u32>,
+    hooks: Option<Vec<JobHook>>,
 }
 
 /// Tells null from what is not there.
@@ -72,6 +73,7 @@ impl Wanted {
         new.servers = self.servers.unwrap_or(new.servers);
         new.consistency = self.consistency.unwrap_or(new.consistency);
         new.if_not_reached = self.if_not_reached.unwrap_or(new.if_not_reached);
+        new.hooks = self.hooks.unwrap_or(new.hooks);
         new.schedule = self.schedule.unwrap_or(new.schedule);
         new.retention = self.retention.unwrap_or(new.retention);
         new.objective = self.objective.unwrap_or(new.objective);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use raksha_core::protect::Hooks;
 use raksha_core::retention::{Retention, Simulation};
 use raksha_core::schedule::Schedule;
 use raksha_core::{Error, Kind, Result, Timestamp};
@@ -27,6 +28,16 @@ fn view(policy: &Policy) -> Result<Value> {
 pub async fn list(call: Call) -> Result<Reply> {
     let shown = call.app.config.policies.iter().map(view);
     Reply::one(200, "policies", &shown.collect::<Result<Vec<_>>>()?)
+}
+
+/// The hooks that jobs may choose.
+pub async fn hooks(call: Call) -> Result<Reply> {
+    let published = call.app.acting.hooks.published();
+    let shown = published.iter().map(|hook| {
+        let within = hook.within.as_secs();
+        json!({ "name": hook.name, "description": hook.description, "within": within })
+    });
+    Reply::one(200, "hooks", &shown.collect::<Vec<_>>())
 }
 
 #[derive(Deserialize)]

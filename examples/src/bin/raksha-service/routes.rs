@@ -150,6 +150,8 @@ static ROUTES: LazyLock<Vec<Route>> = LazyLock::new(|| {
             "How much the project may have, and has";
         GET "/v1/{project_id}/policies" list_policies Look &[], None => 200 Some("Policies"), policies::list,
             "What the operator publishes";
+        GET "/v1/{project_id}/hooks" list_hooks Look &[], None => 200 Some("Hooks"), policies::hooks,
+            "What jobs may have called before disks are taken and after";
         POST "/v1/{project_id}/simulate" simulate Look &[], Some("Simulate") => 200 Some("Simulated"), policies::simulate,
             "What a schedule and a retention policy would keep over time";
 

@@ -13,6 +13,7 @@ use raksha_core::{Error, Result};
 use raksha_openstack::authority::{AuthorityOptions, OpenStackAuthority};
 use raksha_openstack::client::Client;
 use raksha_openstack::config::{CloudConfig, Sources};
+use raksha_openstack::hooks::ConfiguredHooks;
 use raksha_targets::{OpenOptions, SqlCatalogs, SqlJobs};
 use tokio::task::JoinSet;
 
@@ -50,6 +51,7 @@ pub async fn app(config: Config) -> Result<App> {
         cloud,
         delegations,
         quotas: Arc::clone(&config.quotas),
+        hooks: Arc::new(ConfiguredHooks::new(config.hooks.clone())?),
         options: config.openstack.clone(),
         env: env.clone(),
     };

@@ -7,13 +7,13 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use raksha_core::cloud::{Consistency, ServerSelector};
 use raksha_core::protect::Scope;
 use raksha_core::repository::StoredName;
-use raksha_core::store::IfNotReached;
+use raksha_core::store::{IfNotReached, JobHook};
 
 use crate::authority::AuthorityVerb;
 use crate::schedule::{
     ObjectiveOptions, RetentionOptions, ScheduleOptions, ScheduleVerb, SimulateOptions,
 };
-use crate::values::{bytes, duration, pair, selector};
+use crate::values::{bytes, duration, hook, pair, selector};
 
 /// Back up servers and disks, deduplicated and sealed, and bring them back as they were.
 #[derive(Debug, Parser)]
@@ -45,6 +45,14 @@ pub struct Common {
     /// Whose jobs and points [default: the project that the cloud's credentials belong to, or else `default`]
     #[arg(long, global = true, env = "RAKSHA_PROJECT")]
     pub project: Option<String>,
+    /// A file with the hooks that jobs may have called before disks are taken and after: a JSON list, see docs/SCHEDULING.md
+    #[arg(
+        long = "hooks",
+        global = true,
+        env = "RAKSHA_HOOKS",
+        value_name = "FILE"
+    )]
+    pub hooks_file: Option<PathBuf>,
     #[command(flatten)]
     pub key: KeyOptions,
     #[command(flatten)]
@@ -230,6 +238,9 @@ pub enum JobVerb {
         /// Let its runs act by this delegation: its id, or the beginning of it
         #[arg(long, value_name = "DELEGATION")]
         authority: Option<String>,
+        /// Have this hook of --hooks called before its disks are taken, and after; several in this order. NAME:warn goes on if it fails
+        #[arg(long = "hook", value_name = "NAME", value_parser = hook)]
+        hooks: Vec<JobHook>,
     },
     /// Change a job: what is given replaces what it says, the rest stays. What is queued of it stays queued
     Update {
@@ -262,6 +273,12 @@ pub enum JobVerb {
         /// Have no objective any more
         #[arg(long, conflicts_with = "rpo")]
         no_rpo: bool,
+        /// A hook, instead of those that it has: as for `create`
+        #[arg(long = "hook", value_name = "NAME", value_parser = hook, conflicts_with = "no_hooks")]
+        hooks: Vec<JobHook>,
+        /// Have no hooks called any more
+        #[arg(long)]
+        no_hooks: bool,
     },
     /// Show what a schedule and a retention policy would keep over a year, before any job has them
     Simulate(Box<SimulateOptions>),

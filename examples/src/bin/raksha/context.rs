@@ -6,11 +6,12 @@ use std::sync::Arc;
 use raksha_core::authority::Delegations;
 use raksha_core::env::Env;
 use raksha_core::id::{PointId, ProjectId, RepositoryId};
-use raksha_core::protect::Raksha;
+use raksha_core::protect::{Hooks, Raksha};
 use raksha_core::repository::{EngineOptions, Parameters, Repository, Secret, Target};
 use raksha_core::store::JobStore;
 use raksha_core::work::{DelegatedProjects, Projects};
 use raksha_core::{Error, Kind, ListedPoint, Result};
+use raksha_openstack::hooks::ConfiguredHooks;
 use raksha_targets::{OpenedTarget, SqlCatalogs, SqlJobs};
 use tokio::sync::OnceCell;
 
@@ -232,11 +233,27 @@ impl Context {
             return Ok(Arc::new(self.raksha().await?));
         }
         let delegations = self.delegations(true).await?;
-        let projects = DelegatedProjects::new(delegations, self.open().await?, self.jobs().await?);
+        let mut projects =
+            DelegatedProjects::new(delegations, self.open().await?, self.jobs().await?);
+        if let Some(hooks) = self.hooks()? {
+            projects = projects.with_hooks(hooks);
+        }
         Ok(Arc::new(match &self.common.cloud {
             Some(_) => projects.otherwise(Arc::new(self.raksha().await?)),
             None => projects,
         }))
+    }
+
+    /// The hooks of `--hooks`.
+    fn hooks(&self) -> Result<Option<Arc<dyn Hooks>>> {
+        let Some(file) = &self.common.hooks_file else {
+            return Ok(None);
+        };
+        let named = |error: Error| error.with("file", file.display());
+        let json = std::fs::read(file).map_err(|e| named(Error::io("read hooks", e)))?;
+        Ok(Some(Arc::new(
+            ConfiguredHooks::parse(&json).map_err(named)?,
+        )))
     }
 
     /// Everything together, with the cloud of `--cloud`.
@@ -249,7 +266,11 @@ impl Context {
         let repository = self.open().await?;
         let jobs = self.jobs().await?;
         let raksha = Raksha::new(opened.cloud, repository, jobs, self.project().await?);
-        Ok(raksha.with_principal(opened.principal))
+        let raksha = raksha.with_principal(opened.principal);
+        Ok(match self.hooks()? {
+            Some(hooks) => raksha.with_hooks(hooks),
+            None => raksha,
+        })
     }
 
     /// The points of the project, and those of single disks, which belong to whoever has the key.

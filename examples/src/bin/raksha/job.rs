@@ -29,11 +29,13 @@ pub async fn carry_out(context: &Context, verb: JobVerb) -> Result<()> {
             retention,
             objective,
             authority,
+            hooks,
         } => {
             let new = NewJob::new(name, selection(&servers))
                 .with_consistency(consistency.into(), if_not_reached(refuse));
             let now = context.env.now();
             let mut new = schedule::complete(new, now, &schedule, &retention, &objective)?;
+            new.hooks = hooks;
             // What cannot be meant is found out before anything is opened.
             new.check()?;
             new.delegation = authority::named(context, authority.as_deref()).await?;
@@ -54,6 +56,8 @@ pub async fn carry_out(context: &Context, verb: JobVerb) -> Result<()> {
             keep_everything,
             objective,
             no_rpo,
+            hooks,
+            no_hooks,
         } => {
             let raksha = context.raksha().await?;
             let job = raksha.find_job(&job).await?;
@@ -77,6 +81,9 @@ pub async fn carry_out(context: &Context, verb: JobVerb) -> Result<()> {
                 new.objective = objective.rpo.map(Objective::new);
             }
             new.max_parallel = objective.max_parallel.unwrap_or(new.max_parallel);
+            if no_hooks || !hooks.is_empty() {
+                new.hooks = hooks;
+            }
             // It says what it says now, and not what an operator's policy does.
             let same = (&new.schedule, &new.retention, &new.objective)
                 == (&job.schedule, &job.retention, &job.objective);
@@ -139,6 +146,7 @@ pub async fn carry_out(context: &Context, verb: JobVerb) -> Result<()> {
                         format!("keeps        {}", job.retention),
                         format!("objective    {}", objective(&job, &protection)),
                         format!("authority    {}", authority_of(&job, &protection)),
+                        format!("hooks        {}", hooks(&job)),
                         format!("created      {}", job.created),
                         runs_table(&runs),
                     ];
@@ -187,6 +195,14 @@ fn objective(job: &BackupJob, protection: &Protection) -> String {
     match job.objective {
         Some(objective) => format!("{objective}: {}; {newest}", protection.objective),
         None => format!("none; {newest}"),
+    }
+}
+
+fn hooks(job: &BackupJob) -> String {
+    let names: Vec<&str> = job.hooks.iter().map(|hook| hook.name.as_str()).collect();
+    match names.is_empty() {
+        true => "none".to_owned(),
+        false => names.join(", "),
     }
 }
 

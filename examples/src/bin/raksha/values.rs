@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use raksha_core::cloud::{Selection, ServerSelector};
+use raksha_core::store::{IfHookFails, JobHook};
 
 /// Which servers these selectors select.
 pub fn selection(servers: &[ServerSelector]) -> Selection {
@@ -10,6 +11,19 @@ pub fn selection(servers: &[ServerSelector]) -> Selection {
         [] => Selection(vec![ServerSelector::All]),
         some => Selection(some.to_vec()),
     }
+}
+
+/// A hook, as `--hook` has it: its name, and `:warn` behind it if a run goes on when it fails.
+pub fn hook(text: &str) -> Result<JobHook, String> {
+    let (name, if_fails) = match text.strip_suffix(":warn") {
+        Some(name) => (name, IfHookFails::Warn),
+        None => (text, IfHookFails::Refuse),
+    };
+    if name.is_empty() {
+        return Err("name a hook".to_owned());
+    }
+    let name = name.to_owned();
+    Ok(JobHook { name, if_fails })
 }
 
 /// A server, as `--server` has it: its id or name, or a kind of them.
