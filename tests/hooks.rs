@@ -18,7 +18,7 @@ async fn site() -> (Place, Program) {
     local.add_server(web).await.unwrap();
     let (notes, slow) = (text(&place.path("notes")), text(&place.path("slow")));
     let note = format!("cat >/dev/null; echo $RAKSHA_MOMENT $RAKSHA_HOOK >>{notes}");
-    let hang = format!("{note}; [ ! -e {slow} ] || [ $RAKSHA_MOMENT = after ] || exec sleep 600");
+    let hang = format!("{note}; [ ! -e {slow} ] || [ $RAKSHA_MOMENT = after ] || exec sleep 20");
     let hooks = json!([
         { "name": "database", "description": "Orders are not taken", "command": ["/bin/sh", "-c", note] },
         { "name": "mail", "command": ["/bin/sh", "-c", hang], "within": 600 },
