@@ -86,7 +86,7 @@ pub enum Warning {
         /// What was demanded and what was reached.
         reason: String,
     },
-    /// A hook failed before or after the disks were taken; the job says to go on.
+    /// A hook failed before the disks were taken, and the job says to go on; or after, and it is called again.
     Hook {
         /// Which, when, and why.
         reason: String,

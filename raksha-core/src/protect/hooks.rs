@@ -85,17 +85,18 @@ pub trait Hooks: Send + Sync + fmt::Debug {
 
 impl Raksha {
     /// Refuses hooks that are not published.
-    pub(super) fn know_hooks(&self, hooks: &[JobHook]) -> Result<()> {
-        hooks.iter().try_for_each(|hook| {
-            self.published_hook("create job", &hook.name)?;
-            Ok(())
-        })
+    pub(super) fn know_hooks(&self, action: &'static str, hooks: &[JobHook]) -> Result<()> {
+        let mut names = hooks.iter().map(|hook| &hook.name);
+        names.try_for_each(|name| self.published_hook(action, name).map(drop))
     }
 
-    fn published_hook(&self, action: &'static str, name: &str) -> Result<PublishedHook> {
-        let published = self.hooks.as_ref().map_or(Vec::new(), |h| h.published());
-        if let Some(found) = published.iter().find(|hook| hook.name == name) {
-            return Ok(found.clone());
+    /// Those who can call a hook, and how long it may take.
+    fn published_hook(&self, action: &'static str, name: &str) -> Result<(&dyn Hooks, Duration)> {
+        let hooks = self.hooks.as_deref();
+        let published = hooks.map_or(Vec::new(), Hooks::published);
+        let found = published.iter().find(|hook| hook.name == name);
+        if let (Some(hooks), Some(found)) = (hooks, found) {
+            return Ok((hooks, found.within));
         }
         let names: Vec<&str> = published.iter().map(|hook| hook.name.as_str()).collect();
         let message = match names.is_empty() {
@@ -110,11 +111,7 @@ impl Raksha {
 
     /// Calls a hook, within its time.
     async fn call_hook(&self, call: &HookCall) -> Result<()> {
-        let published = self.published_hook("call hook", &call.hook)?;
-        let Some(hooks) = &self.hooks else {
-            return Ok(());
-        };
-        let within = published.within;
+        let (hooks, within) = self.published_hook("call hook", &call.hook)?;
         let ended = match tokio::time::timeout(within, hooks.call(call)).await {
             Ok(ended) => ended,
             Err(_) => {
@@ -178,7 +175,8 @@ impl Backup<'_> {
         Ok(())
     }
 
-    /// Calls those that were called before, the last first. One that fails stays recorded, and is called again later.
+    /// Calls those that were called before, the last first. One that fails stays recorded, and is called again when the run cleans up. It is told now, since
+    /// that may be long after.
     pub(super) async fn call_after(&self) {
         if self.job.hooks.is_empty() {
             return;

@@ -184,7 +184,7 @@ impl Raksha {
     /// [`Kind::NotFound`] if a server, a hook or the delegation does not exist; [`Kind::AlreadyExists`] if the project has a job of that name.
     pub async fn create_job(&self, new: NewJob) -> Result<JobId> {
         new.check()?;
-        self.know_hooks(&new.hooks)?;
+        self.know_hooks("create job", &new.hooks)?;
         let known = self.jobs.jobs(&self.project).await?;
         if known.iter().any(|job| job.name == new.name) {
             return Err(Error::new(
@@ -224,8 +224,10 @@ impl Raksha {
     /// As [`create_job`](Self::create_job); [`Kind::NotFound`] also if the project has no such job.
     pub async fn update_job(&self, id: JobId, new: NewJob) -> Result<BackupJob> {
         new.check()?;
-        self.know_hooks(&new.hooks)?;
         let mut job = self.job(id).await?;
+        if job.hooks != new.hooks {
+            self.know_hooks("update job", &new.hooks)?;
+        }
         if job.servers != new.servers {
             self.find_servers(&new).await?;
         }
