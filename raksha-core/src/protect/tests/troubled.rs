@@ -60,6 +60,11 @@ impl Fate {
         std::mem::take(&mut *self.0.lock().unwrap()).calls
     }
 
+    /// The calls since trouble was set or cleared.
+    pub(super) fn calls(&self) -> Vec<&'static str> {
+        self.0.lock().unwrap().calls.clone()
+    }
+
     async fn call<T>(
         &self,
         name: &'static str,
