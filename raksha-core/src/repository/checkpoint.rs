@@ -15,11 +15,26 @@ use super::names::CHECKPOINTS;
 use super::sign::{Signer, Verifier, split_signature};
 use crate::error::{Error, Kind, Result};
 
-/// A checkpoint is written when the log has grown by this many entries.
-pub(crate) const EVERY: u64 = 64;
+/// A checkpoint is written when the log has grown by this many entries,
+const EVERY: u64 = 64;
+
+/// or by one entry for this many things that the state lists, if that is more: so what writing them costs an entry does not grow with the repository, and what is left
+/// to read behind the newest stays small beside it.
+const LISTED: usize = 256;
 
 /// The largest state that is unpacked, as a guard against bytes that nobody vouches for: some ten million points.
 const LARGEST: u64 = 4 << 30;
+
+/// Whether a checkpoint is written of `state`, the last entry of which has this number.
+pub(crate) fn is_due(number: u64, state: &State) -> bool {
+    number.is_multiple_of(every(state.points.len() + state.packs.len()))
+}
+
+/// Entries from checkpoint to checkpoint of a state that lists so many things. A power of two, so that none is due later because the state has grown.
+fn every(listed: usize) -> u64 {
+    let entries = (listed / LISTED) as u64;
+    entries.next_power_of_two().max(EVERY)
+}
 
 /// Where the checkpoint of the first `next` entries is.
 pub(crate) fn location(next: u64) -> Path {
@@ -104,4 +119,26 @@ pub(crate) async fn newest(
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checkpoints_get_rarer_as_the_state_grows_and_none_comes_late() {
+        assert_eq!(every(0), EVERY);
+        assert_eq!(every(1_000_000), 4096);
+        // So many entries, each of which adds a point, and the work of writing checkpoints of them.
+        let (entries, mut last, mut written) = (1_000_000u64, 0, 0);
+        for number in 0..entries {
+            if number.is_multiple_of(every(usize::try_from(number).unwrap())) {
+                written += number;
+                last = number;
+            }
+            let behind = number - last;
+            assert!(behind <= EVERY.max(number / LISTED as u64 * 3), "{behind}");
+        }
+        assert!(written < entries * LISTED as u64 * 2, "{written}");
+    }
 }

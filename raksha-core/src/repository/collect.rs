@@ -30,6 +30,9 @@ use crate::store::Role;
 /// Checkpoints that stay: one may be damaged.
 const CHECKPOINTS_KEPT: usize = 3;
 
+/// Packs that one log entry retires: it names them all, and has to stay small.
+const RETIRED_AT_ONCE: usize = 8192;
+
 /// How to collect.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -88,7 +91,7 @@ pub(crate) async fn collect(shared: &Arc<Shared>, options: &CollectOptions) -> R
         let marking = Marking::of(shared, &state).await?;
         let plan = Plan::make(shared, &state, &marking, options).await?;
         done.retired_packs = plan.retire.len() as u64;
-        done.retired_bytes = plan.bytes(&state);
+        done.retired_bytes = bytes(&plan.retire, &state);
         done.rewritten_packs = plan.rewrite.len() as u64;
         done.live_bytes = state.packs.values().map(|p| p.bytes).sum::<u64>() - done.retired_bytes;
         return Ok(done);
@@ -155,24 +158,8 @@ async fn collect_in(
         if plan.retire.is_empty() {
             break;
         }
-        // As far as the log was folded when the marks were made.
-        let checked = state.next;
-        let retire = session.append(|_| {
-            Ok(Action::PacksRetired {
-                packs: plan.retire.clone(),
-                checked,
-                damaged: false,
-            })
-        });
-        match retire.await {
-            Ok(_) => {
-                done.retired_bytes = plan.bytes(&state);
-                done.retired_packs = plan.retire.len() as u64;
-                done.rewritten_packs = plan
-                    .retire
-                    .iter()
-                    .filter(|p| plan.rewrite.contains(p))
-                    .count() as u64;
+        match retire(session, &plan, &state, done).await {
+            Ok(()) => {
                 shared.refresh().await?;
                 break;
             }
@@ -191,6 +178,35 @@ async fn collect_in(
         }
     }
     merge_indexes(session).await
+}
+
+/// Retires what the plan says, which was made of `state`: as many packs with one log entry as it may name.
+async fn retire(session: &Session, plan: &Plan, state: &State, done: &mut Collected) -> Result<()> {
+    let rewritten: HashSet<&PackName> = plan.rewrite.iter().collect();
+    // As far as the log was folded when the marks were made.
+    let mut checked = state.next;
+    for packs in plan.retire.chunks(RETIRED_AT_ONCE) {
+        let append = session.append(|_| {
+            Ok(Action::PacksRetired {
+                packs: packs.to_vec(),
+                checked,
+                damaged: false,
+            })
+        });
+        let (number, _) = append.await?;
+        // Had anything been committed or retired since, this entry would have been refused. So all that is new up to here is itself.
+        checked = number + 1;
+        done.retired_bytes += bytes(packs, state);
+        done.retired_packs += packs.len() as u64;
+        done.rewritten_packs += packs.iter().filter(|p| rewritten.contains(p)).count() as u64;
+    }
+    Ok(())
+}
+
+/// The bytes of these packs.
+fn bytes(packs: &[PackName], state: &State) -> u64 {
+    let live = packs.iter().filter_map(|p| state.packs.get(p));
+    live.map(|p| p.bytes).sum()
 }
 
 /// What points reach, marked in one view of the lookup.
@@ -300,14 +316,6 @@ impl Plan {
             }
         }
         Ok(plan)
-    }
-
-    fn bytes(&self, state: &State) -> u64 {
-        self.retire
-            .iter()
-            .filter_map(|p| state.packs.get(p))
-            .map(|p| p.bytes)
-            .sum()
     }
 }
 

@@ -350,7 +350,7 @@ impl State {
                         point.forgotten = true;
                     }
                 }
-                self.drop_unpinned();
+                self.drop_unpinned(points);
             }
             A::HoldSet { point, .. } => self.hold(point, true),
             A::HoldLifted { point, .. } => self.hold(point, false),
@@ -427,19 +427,24 @@ impl State {
     }
 
     fn end_session(&mut self, id: SessionId) {
-        self.sessions.remove(&id);
-        self.drop_unpinned();
+        if let Some(ended) = self.sessions.remove(&id) {
+            self.drop_unpinned(&ended.pins);
+        }
     }
 
-    /// Drops points that are forgotten and that no open session has pinned.
-    fn drop_unpinned(&mut self) {
-        let pinned: BTreeSet<PointId> = self
-            .sessions
-            .values()
-            .flat_map(|s| s.pins.iter().copied())
-            .collect();
-        self.points
-            .retain(|id, point| !point.forgotten || pinned.contains(id));
+    /// Drops those of `points` that are forgotten and that no open session has pinned. Only these are looked at: there may be a million others.
+    fn drop_unpinned(&mut self, points: &[PointId]) {
+        let forgotten = |id: &&PointId| self.points.get(id).is_some_and(|p| p.forgotten);
+        let mut gone: BTreeSet<PointId> = points.iter().filter(forgotten).copied().collect();
+        if gone.is_empty() {
+            return;
+        }
+        for pin in self.sessions.values().flat_map(|s| &s.pins) {
+            gone.remove(pin);
+        }
+        for id in gone {
+            self.points.remove(&id);
+        }
     }
 
     /// Rule 3: whether the object's bytes may be deleted.

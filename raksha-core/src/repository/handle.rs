@@ -133,12 +133,6 @@ impl Repository {
     /// [`Kind::NotFound`] if there is none, [`Kind::Invalid`] if there are several.
     pub async fn find_point(&self, prefix: &str) -> Result<PointId> {
         let state = self.shared.refresh().await?;
-        let live = state
-            .points
-            .iter()
-            .filter(|(_, p)| !p.forgotten)
-            .map(|(id, _)| *id);
-        let mut found = live.filter(|id| id.to_string().starts_with(prefix));
         let none = || {
             Error::new(
                 Kind::NotFound,
@@ -150,6 +144,16 @@ impl Repository {
         if prefix.is_empty() {
             return Err(none());
         }
+        // Ids are ordered as their digits are.
+        let lowest = format!("{prefix:0<64}").parse::<PointId>();
+        let from = lowest.map_err(|_| none())?;
+        let begins_so = |id: &PointId| id.to_string().starts_with(prefix);
+        let mut found = state
+            .points
+            .range(from..)
+            .take_while(|(id, _)| begins_so(id))
+            .filter(|(_, point)| !point.forgotten)
+            .map(|(id, _)| *id);
         let first = found.next().ok_or_else(none)?;
         match found.next() {
             None => Ok(first),

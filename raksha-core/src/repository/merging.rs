@@ -12,10 +12,13 @@ use crate::error::{Kind, Result};
 const MANY: usize = 8;
 
 /// An index object of fewer bytes is small.
-const SMALL: u64 = 16 << 20;
+pub(super) const SMALL: u64 = 16 << 20;
 
 /// The most bytes that are merged at once, since they are held in memory.
 const AT_ONCE: u64 = 64 << 20;
+
+/// The most index objects that are merged at once, since a log entry names them all.
+const NAMED: usize = 4096;
 
 /// Merges small index objects if there are many. Losing the race against another collector is fine.
 pub(super) async fn merge_indexes(session: &Arc<Session>) -> Result<()> {
@@ -26,7 +29,7 @@ pub(super) async fn merge_indexes(session: &Arc<Session>) -> Result<()> {
         .indexes
         .iter()
         .filter(|(_, index)| index.bytes < SMALL);
-    let some = small.take_while(|(_, index)| {
+    let some = small.take(NAMED).take_while(|(_, index)| {
         sum += index.bytes;
         sum <= AT_ONCE
     });

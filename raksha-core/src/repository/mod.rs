@@ -36,6 +36,8 @@ mod open;
 mod pack;
 mod packer;
 mod parameters;
+#[cfg(any(test, feature = "testkit"))]
+pub(crate) mod pretend;
 mod reach;
 mod reader;
 mod rebuild;

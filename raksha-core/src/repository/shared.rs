@@ -1,6 +1,6 @@
 //! What all handles on one open repository share.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -76,6 +76,25 @@ impl std::fmt::Debug for Shared {
     }
 }
 
+/// Index objects that are fetched together: a few, and no more bytes than `memory`, if it is not one alone that has more.
+fn batches(indexes: impl Iterator<Item = (IndexName, u64)>, memory: u64) -> Vec<Vec<IndexName>> {
+    let mut batches: Vec<Vec<IndexName>> = Vec::new();
+    let mut left = 0;
+    for (name, bytes) in indexes {
+        match batches.last_mut() {
+            Some(batch) if batch.len() < INDEXES_AT_ONCE && bytes <= left => {
+                batch.push(name);
+                left -= bytes;
+            }
+            _ => {
+                batches.push(vec![name]);
+                left = memory.saturating_sub(bytes);
+            }
+        }
+    }
+    batches
+}
+
 /// Seals the name of somebody, for the log.
 pub(super) fn seal_text(
     records: &Records,
@@ -103,7 +122,7 @@ impl Shared {
         decide: impl FnMut(&State) -> Result<Action> + Send,
     ) -> Result<(u64, Arc<State>)> {
         let (number, state) = self.log.append(author, decide).await?;
-        if number % checkpoint::EVERY == 0 {
+        if checkpoint::is_due(number, &state) {
             // Only an optimisation: whoever opens the repository reads the log instead.
             if let Err(error) = self.write_checkpoint(&state).await {
                 tracing::warn!(%error, "no checkpoint was written");
@@ -173,7 +192,7 @@ impl Shared {
             let mut live = index.packs.iter().filter(|p| state.packs.contains_key(p));
             // An index that was merged from others describes packs that are found already.
             if !loaded.indexes.contains(name) && live.any(|p| !loaded.packs.contains(p)) {
-                new.push(*name);
+                new.push((*name, index.bytes));
             }
         }
         self.load_indexes(&new).await?;
@@ -201,23 +220,20 @@ impl Shared {
         Ok(())
     }
 
-    /// Loads index objects into the lookup, those that the local cache has from there.
-    async fn load_indexes(&self, names: &[IndexName]) -> Result<()> {
-        if names.is_empty() {
+    /// Loads index objects of these lengths into the lookup, those that the local cache has from there.
+    async fn load_indexes(&self, indexes: &[(IndexName, u64)]) -> Result<()> {
+        if indexes.is_empty() {
             return Ok(());
         }
-        let hashes: Vec<ObjectHash> = names.iter().map(|n| n.hash).collect();
+        let hashes: Vec<ObjectHash> = indexes.iter().map(|(name, _)| name.hash).collect();
         let lookup = Arc::clone(&self.lookup);
         let missing = self
             .env
             .compute(move || lookup.add_cached(&hashes))
             .await??;
-        let missing: Vec<IndexName> = names
-            .iter()
-            .filter(|n| missing.contains(&n.hash))
-            .copied()
-            .collect();
-        for some in missing.chunks(INDEXES_AT_ONCE) {
+        let missing: HashSet<ObjectHash> = missing.into_iter().collect();
+        let missing = indexes.iter().filter(|(n, _)| missing.contains(&n.hash));
+        for some in batches(missing.copied(), self.shares.lookup()) {
             let fetched: Vec<IndexObject> =
                 try_join_all(some.iter().map(|name| self.fetch_index(name))).await?;
             let lookup = Arc::clone(&self.lookup);
@@ -369,5 +385,29 @@ impl Shared {
     fn open_blob(&self, context: &'static str, sealed: &[u8]) -> Result<Bytes> {
         self.records
             .open_blob(sealed, Belongs::Repository(context, self.id), LARGEST_POINT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indexes_are_fetched_within_the_memory_and_a_larger_one_alone() {
+        let name = |n: u64| {
+            let hash = ObjectHash::from_bytes(*blake3::hash(&n.to_le_bytes()).as_bytes());
+            IndexName::new(SessionId(n), hash)
+        };
+        let sizes = |sizes: &[u64]| {
+            let named = (0..).zip(sizes).map(|(n, bytes)| (name(n), *bytes));
+            let batches = batches(named, 100);
+            let all: Vec<u64> = batches.concat().iter().map(|n| n.session.0).collect();
+            assert!(all.into_iter().eq(0..sizes.len() as u64));
+            batches.iter().map(Vec::len).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(&[]), [0usize; 0]);
+        assert_eq!(sizes(&[40, 40, 20, 1, 99]), [3, 2]);
+        assert_eq!(sizes(&[300, 1, 300, 100, 1]), [1, 1, 1, 1, 1]);
+        assert_eq!(sizes(&[1; 40]), [16, 16, 8]);
     }
 }

@@ -73,6 +73,8 @@ impl Writer {
                 self.must_reach_only_live_chunks(point).await?;
             }
             *checked = state.next;
+            // Whoever folds the next entry would have to copy all of it.
+            drop(state);
             let append = self
                 .session
                 .append(|_| {

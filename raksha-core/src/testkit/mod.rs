@@ -1,5 +1,5 @@
 //! For tests of those who implement the traits: chunks, jobs and the queue of due runs in memory, conformance suites, mutations for parsers, and a clock and
-//! randomness that a seed repeats. (Targets that misbehave on demand are in the testkit of `raksha-targets`.)
+//! randomness that a seed repeats; for probes, repositories that are larger than what lies in them ([`pretend_packs`], [`pretend_points`]). (Targets that misbehave on demand are in the testkit of `raksha-targets`.)
 
 mod authority;
 mod catalog;
@@ -16,6 +16,9 @@ mod outside;
 mod run_queue;
 mod seeded;
 
+pub use crate::repository::pretend::{
+    IndexFootprint, index_footprint, known_chunks, pretend_packs, pretend_points,
+};
 pub use authority::{AuthorityCase, PretendAuthority, check_authority};
 pub use catalog::check_catalog;
 pub use chunk_store::check_chunk_store;

@@ -1,7 +1,6 @@
 //! The machine and the programs that the figures hold for.
 
-use std::fs;
-
+use raksha_benches::machine::Machine;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -10,16 +9,8 @@ use crate::tools::Tool;
 /// What figures depend on besides the programs' own doing.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Environment {
-    /// The processor's name.
-    pub cpu: String,
-    /// Cores that may be used.
-    pub cores: usize,
-    /// Memory in bytes.
-    pub memory: u64,
-    /// The kernel's release.
-    pub kernel: String,
-    /// Processes that were running or ready to, averaged over the minute before the beginning.
-    pub load: f64,
+    #[serde(flatten)]
+    pub machine: Machine,
     /// Each tool's version, as it says it.
     pub versions: Vec<String>,
 }
@@ -27,36 +18,9 @@ pub struct Environment {
 impl Environment {
     pub fn read(tools: &[Box<dyn Tool>]) -> Result<Self> {
         let versions = tools.iter().map(|tool| tool.version());
-        let load = read("/proc/loadavg");
         Ok(Self {
-            cpu: field("/proc/cpuinfo", "model name"),
-            cores: std::thread::available_parallelism()?.get(),
-            memory: kibibytes(&field("/proc/meminfo", "MemTotal")) << 10,
-            kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
-            load: load
-                .split(' ')
-                .next()
-                .and_then(|l| l.parse().ok())
-                .unwrap_or(0.0),
+            machine: Machine::read()?,
             versions: versions.collect::<Result<_>>()?,
         })
     }
-}
-
-fn kibibytes(text: &str) -> u64 {
-    let number = text.split(' ').next().unwrap_or_default();
-    number.parse().unwrap_or(0)
-}
-
-/// The first `name: value` of a file in /proc.
-fn field(file: &str, name: &str) -> String {
-    let text = read(file);
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    line.map_or("?", |value| value.trim_start_matches([' ', '\t', ':']))
-        .to_owned()
-}
-
-/// What cannot be read is left out: the figures are good without it.
-fn read(file: &str) -> String {
-    fs::read_to_string(file).unwrap_or_default()
 }

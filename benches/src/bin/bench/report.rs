@@ -123,17 +123,17 @@ impl Report {
     }
 
     fn print(&self, out: &mut String) -> std::fmt::Result {
-        let environment = &self.environment;
+        let Environment { machine, versions } = &self.environment;
         writeln!(
             out,
             "{}, {} cores, {} MiB, Linux {}, load {} before",
-            environment.cpu,
-            environment.cores,
-            environment.memory >> 20,
-            environment.kernel,
-            environment.load
+            machine.cpu,
+            machine.cores,
+            machine.memory >> 20,
+            machine.kernel,
+            machine.load
         )?;
-        writeln!(out, "{}\n", environment.versions.join("; "))?;
+        writeln!(out, "{}\n", versions.join("; "))?;
         self.section(out, "CPU seconds", |cell| cell.cpu, 1)?;
         self.section(out, "wall seconds", |cell| cell.wall, 1)?;
         let mebibytes = |bytes: u64| (bytes >> 20) as f64;

@@ -51,13 +51,13 @@ impl Cache {
         }
     }
 
-    /// Keeps an index.
-    pub(super) fn keep(&self, object: &IndexObject) -> Result<()> {
+    /// Keeps an index. Gives the file, unless it is kept already or nothing is.
+    pub(super) fn keep(&self, object: &IndexObject) -> Result<Option<File>> {
         let (Some(folder), Some(path)) = (&self.kept, self.path(&object.hash)) else {
-            return Ok(());
+            return Ok(None);
         };
         if path.exists() {
-            return Ok(());
+            return Ok(None);
         }
         let (mut file, draft) = private_file(folder)?;
         file.write_all(&object.bytes)
@@ -65,7 +65,8 @@ impl Cache {
             .map_err(|e| {
                 let _ = fs::remove_file(&draft);
                 failed(&path, e)
-            })
+            })?;
+        Ok(Some(file))
     }
 
     /// Drops the file of an index.

@@ -61,7 +61,7 @@ impl Filter {
     }
 
     /// The bytes of memory that it takes.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testkit"))]
     pub(super) fn size(&self) -> u64 {
         self.blocks.len() as u64 * 32
     }

@@ -2,8 +2,9 @@
 //!
 //! Index objects become local *runs*: sorted, searched in place, each with a small filter in memory. As in a log-structured merge tree
 //! (O'Neil et al. 1996), small runs are merged into larger ones so that each is more than twice as large as all smaller ones
-//! together. So there are only a handful, however many index objects there are, and a chunk that is nowhere costs a handful of cache lines. The
-//! entries lie in memory as long as all of them together stay below a limit; beyond that, runs go to files. What grows with the repository is 11 bits
+//! together, up to a size at which index objects in the target are not merged any further either: to merge all of a large repository whenever it is opened would cost
+//! far more than the questions that one process asks. So there are a handful of small runs, and of large ones about one for 1.5 million chunks; a chunk that is nowhere
+//! costs a cache line for each. The entries lie in memory as long as all of them together stay below a limit; beyond that, runs go to files. What grows with the repository is 11 bits
 //! of memory a chunk and 64 bytes a pack.
 //!
 //! Readers never wait: they work on a [`View`], which a change replaces.
@@ -28,13 +29,18 @@ pub(crate) use view::{Location, Marks, PackUsage, Place, View};
 
 use super::index::IndexObject;
 use super::names::PackName;
+#[cfg(any(test, feature = "testkit"))]
+use super::pretend::IndexFootprint;
 use crate::error::{Kind, Result};
 use crate::id::{ChunkId, ObjectHash};
 
 /// A run is at least this many times as large as all smaller ones together.
 const GROWTH: u64 = 2;
 
-/// So many runs are merged before more are added.
+/// A run of so many bytes is large: it stays as it is. Index objects of this size are not merged with others either.
+const LARGE: u64 = super::merging::SMALL;
+
+/// Of more runs than this, the smaller half is merged, although they are large.
 const MANY: usize = 128;
 
 /// Finds chunks. Everything here may read and write local files: not for threads that drive input and output.
@@ -88,11 +94,17 @@ impl Lookup {
         self.known().indexes.contains(index)
     }
 
-    /// The bytes of memory that it takes.
-    #[cfg(test)]
-    pub(crate) fn footprint(&self) -> u64 {
-        let view = self.view();
-        view.runs.iter().map(|r| r.resident() + r.overhead()).sum()
+    /// What it takes in memory.
+    #[cfg(any(test, feature = "testkit"))]
+    pub(crate) fn footprint(&self) -> IndexFootprint {
+        let runs = &self.view().runs;
+        IndexFootprint {
+            chunks: runs.iter().map(|run| run.len()).sum(),
+            packs: runs.iter().map(|run| run.packs().len() as u64).sum(),
+            runs: runs.len() as u64,
+            entries: runs.iter().map(|run| run.resident()).sum(),
+            beside: runs.iter().map(|run| run.overhead()).sum(),
+        }
     }
 
     /// Adds those of these indexes that the local cache has, and returns the others: fetch and [`add`](Self::add) them.
@@ -133,7 +145,11 @@ impl Lookup {
             }
             let run = Run::read(Storage::Memory(object.bytes.clone()), None)
                 .map_err(|e| e.with("index", object.hash))?;
-            self.cache.keep(&object)?;
+            let kept = self.cache.keep(&object)?;
+            let run = match kept {
+                Some(file) if !change.has_room(run.size()) => run.lies_in(Storage::File(file)),
+                _ => run,
+            };
             change.admit(object.hash, run)?;
         }
         change.finish()
@@ -175,6 +191,22 @@ impl std::fmt::Debug for Lookup {
     }
 }
 
+/// How many of these runs are to be merged: given the entries and the bytes of each, the smallest first.
+fn to_merge(runs: impl ExactSizeIterator<Item = (u64, u64)>) -> usize {
+    let count = runs.len();
+    let (mut sum, mut small) = (0, 0);
+    for (n, (entries, _)) in (1..).zip(runs.take_while(|(_, bytes)| *bytes < LARGE)) {
+        if entries < GROWTH * sum {
+            small = n;
+        }
+        sum += entries;
+    }
+    match small {
+        0 if count > MANY => count / 2,
+        small => small,
+    }
+}
+
 /// A change in the making. If it is given up, the lookup is as it was.
 struct Change<'a> {
     lookup: &'a Lookup,
@@ -211,13 +243,8 @@ impl Change<'_> {
     fn settle(&mut self) -> Result<()> {
         loop {
             self.runs.sort_by_key(|run| std::cmp::Reverse(run.len()));
-            let (mut sum, mut small) = (0, 0);
-            for (n, run) in (1..).zip(self.runs.iter().rev()) {
-                if run.len() < GROWTH * sum {
-                    small = n;
-                }
-                sum += run.len();
-            }
+            let sizes = self.runs.iter().rev().map(|run| (run.len(), run.size()));
+            let small = to_merge(sizes);
             if small == 0 {
                 return Ok(());
             }

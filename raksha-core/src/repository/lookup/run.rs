@@ -122,6 +122,11 @@ impl Run {
         builder.finish(storage)
     }
 
+    /// The same run, the bytes of which also lie there.
+    pub(super) fn lies_in(self, storage: Storage) -> Self {
+        Self { storage, ..self }
+    }
+
     /// How many entries it has.
     pub(super) fn len(&self) -> u64 {
         self.entries
@@ -136,7 +141,7 @@ impl Run {
     }
 
     /// The bytes of memory that it takes besides.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testkit"))]
     pub(super) fn overhead(&self) -> u64 {
         self.filter.size() + self.fences.len() as u64 * 8 + self.packs.len() as u64 * 64
     }

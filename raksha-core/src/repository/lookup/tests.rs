@@ -181,7 +181,8 @@ fn many_chunks_take_few_bits_of_memory_and_few_runs() {
     }
     let chunks = 120 * per_pack;
     assert_eq!(lookup.view().len(), chunks);
-    let bits = (lookup.footprint() - 120 * 64) * 8;
+    let footprint = lookup.footprint();
+    let bits = (footprint.entries + footprint.beside - 120 * 64) * 8;
     assert!(bits < chunks * 11 + 2000, "{}", bits / chunks);
     assert!(lookup.view().runs.len() <= 6);
     assert!(lookup.locate(&id(chunks)).unwrap().is_none());
@@ -306,4 +307,34 @@ fn nothing_is_found_in_a_pack_that_was_retired_before_it_was_known() {
     lookup.add(vec![gone.clone()]).unwrap();
     assert!(lookup.has(&gone.hash));
     assert_eq!(lookup.view().len(), 2);
+}
+
+#[test]
+fn large_runs_are_left_as_they_are_unless_there_are_many() {
+    let entries = LARGE / 44 + 1;
+    let folder = std::env::temp_dir().join(format!("raksha-large-{}", std::process::id()));
+    let lookup = Lookup::new(0, Some(folder.clone())).unwrap();
+    let large = |n: u64| {
+        let chunks: Vec<u64> = (n * entries..(n + 1) * entries).collect();
+        index(&[pack(n, &chunks)])
+    };
+    lookup
+        .add(vec![large(0), large(1), index(&[pack(2, &[5])])])
+        .unwrap();
+    lookup.add(vec![index(&[pack(3, &[6])])]).unwrap();
+    let sizes: Vec<u64> = lookup.view().runs.iter().map(|run| run.len()).collect();
+    assert_eq!(sizes, [entries, entries, 2]);
+    assert_eq!(lookup.footprint().entries, 0, "there is no room in memory");
+    let asked = [id(0), id(entries), id(2 * entries - 1), id(2 * entries)];
+    let found = lookup.locate_many(&asked).unwrap();
+    let found: Vec<bool> = found.iter().map(Option::is_some).collect();
+    assert_eq!(found, [true, true, true, false]);
+    std::fs::remove_dir_all(folder).unwrap();
+
+    let of = |sizes: &[u64]| to_merge(sizes.iter().map(|bytes| (bytes / 44, *bytes)));
+    assert_eq!(of(&[44, 440, 4400]), 0);
+    assert_eq!(of(&[440, 440, 4400, LARGE, LARGE]), 2);
+    assert_eq!(of(&[LARGE / 2, LARGE / 2, LARGE, LARGE]), 2);
+    assert_eq!(of(&vec![LARGE; MANY]), 0);
+    assert_eq!(of(&vec![LARGE; MANY + 1]), MANY / 2);
 }

@@ -6,4 +6,4 @@ pub mod distance;
 mod far;
 pub mod hints;
 pub mod reads;
-mod usage;
+pub mod usage;

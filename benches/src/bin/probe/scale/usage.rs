@@ -63,7 +63,7 @@ fn requests(metrics: &Metrics) -> u64 {
 }
 
 /// User and system time, in the kernel's ticks of 10 ms.
-fn cpu() -> Result<Duration> {
+pub fn cpu() -> Result<Duration> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
     // The name in brackets may hold anything; user time is the 12th field behind it.
     let fields = stat.rsplit(')').next().unwrap_or_default();

@@ -1,0 +1,203 @@
+//! Repositories that are made up.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use raksha_core::cloud::{ConsistencyLedger, DiskId, ResourceGraph};
+use raksha_core::env::Env;
+use raksha_core::format::Chunking;
+use raksha_core::format::tree::{DEFAULT_SEGMENT, FANOUT, Item, Node, Root, RootNode};
+use raksha_core::id::{ChunkId, JobId, ProjectId, RunId};
+use raksha_core::repository::{
+    CollectOptions, EngineOptions, Parameters, Repository, Secret, Target, Writer,
+};
+use raksha_core::store::{Chunk, ChunkSource, ChunkStore, Role, RunCounts};
+use raksha_core::testkit::{Seeded, pretend_packs};
+use raksha_core::{PointDisk, PointSummary, RecoveryPoint, Timestamp};
+use raksha_targets::Directory;
+
+use super::quick::Quick;
+use crate::Result;
+
+/// The bytes of a disk that a chunk stands for.
+const CHUNK: u32 = 48 << 10;
+/// The bytes that its record takes in a pack.
+const RECORD: u32 = 15 << 10;
+/// Chunks of a pack: so it has nearly 16 MiB.
+const PACK: u64 = 1024;
+/// Packs that one index object lists: so it has nearly 64 MiB, which is where merging stops.
+const LISTED: u64 = 1456;
+/// Points of a disk.
+const DAYS: u64 = 100;
+
+/// The chunk of this number.
+pub fn chunk(number: u64) -> ChunkId {
+    // A sequence of its own for each, or one would be the other's, shifted by a word.
+    let mut words = Seeded::new(Seeded::new(number).number());
+    let mut bytes = [0; 32];
+    for word in bytes.chunks_exact_mut(8) {
+        word.copy_from_slice(&words.number().to_le_bytes());
+    }
+    ChunkId::from_bytes(bytes)
+}
+
+/// The key of all made up repositories.
+pub fn secret() -> Secret {
+    Secret::key_file(&[7; 32])
+}
+
+/// Where a repository lies.
+pub struct Place(PathBuf);
+
+impl Place {
+    pub fn new(folder: &Path) -> Self {
+        Self(folder.to_owned())
+    }
+
+    pub fn target(&self) -> PathBuf {
+        self.0.join("target")
+    }
+
+    pub fn cache(&self) -> PathBuf {
+        self.0.join("cache")
+    }
+
+    /// The directory as a target, for measuring.
+    pub async fn directory(&self) -> Result<Arc<Directory>> {
+        Ok(Arc::new(
+            Directory::open(self.target(), true, Env::system()).await?,
+        ))
+    }
+
+    /// The directory as a target, for making.
+    pub async fn quick(&self) -> Result<Arc<Quick>> {
+        Ok(Arc::new(Quick::new(self.directory().await?, self.target())))
+    }
+
+    /// Opens the repository, with the local cache that processes before have left.
+    pub async fn open(&self) -> Result<Repository> {
+        let target = Target::new(self.directory().await?);
+        let mut options = EngineOptions::default();
+        options.cache = Some(self.cache());
+        Ok(Repository::open(target, &secret(), options).await?)
+    }
+}
+
+/// Makes a repository of `chunks` chunks of data and `points` recovery points, the trees of which reach the first `reached` of the chunks.
+///
+/// The points are real, a writer's session each, and so are their trees: [`DAYS`] days of as many disks as that takes. From day to day a disk loses some of its
+/// segments and has others. Then one collection tidies up. The packs of data are only named.
+pub async fn make(place: &Place, chunks: u64, points: u64, reached: u64) -> Result<()> {
+    let target = Target::new(place.quick().await?);
+    let options = EngineOptions::default();
+    let repository = Repository::create(target, Parameters::default(), &secret(), options).await?;
+    make_points(&repository, points, reached.min(chunks)).await?;
+    repository.collect(&CollectOptions::default()).await?;
+    let mut next = 0;
+    while next < chunks {
+        let end = chunks.min(next + PACK * LISTED);
+        let starts = (next..end).step_by(PACK as usize);
+        let pack = |start: u64| (start..end.min(start + PACK)).map(chunk).collect();
+        pretend_packs(&repository, starts.map(pack).collect(), RECORD).await?;
+        next = end;
+    }
+    Ok(())
+}
+
+async fn make_points(repository: &Repository, points: u64, reached: u64) -> Result<()> {
+    let in_segment = DEFAULT_SEGMENT.div_ceil(u64::from(CHUNK));
+    let segments = (reached / in_segment).max(1);
+    let disks = (points.div_ceil(DAYS)).clamp(1, segments);
+    let of_disk = segments / disks;
+    let at_once = of_disk.div_ceil(2).min(FANOUT as u64);
+    let mut stored = HashMap::new();
+    for n in 0..points {
+        let (day, disk) = (n / disks, n % disks);
+        let first = disk * of_disk + day.min(DAYS - 1) * (of_disk - at_once) / (DAYS - 1);
+        let writer = repository.write(&[], "made up").await?;
+        let mut children = Vec::new();
+        for segment in first..first + at_once {
+            let node = match stored.get(&segment) {
+                Some(node) => *node,
+                None => put(&writer, &segment_node(segment * in_segment)).await?,
+            };
+            stored.insert(segment, node);
+            children.push(Some(node));
+        }
+        let size = at_once * DEFAULT_SEGMENT;
+        let root = Node::Root(RootNode {
+            chunking: Chunking::DISK,
+            segment_size: DEFAULT_SEGMENT,
+            size,
+            children,
+        });
+        let node = put(&writer, &root).await?;
+        writer.commit(&point(n, disk, Root { node, size })).await?;
+        writer.close().await?;
+    }
+    Ok(())
+}
+
+/// A segment that holds the chunks from this one on.
+fn segment_node(first: u64) -> Node {
+    let starts = (0..DEFAULT_SEGMENT).step_by(CHUNK as usize);
+    let items = (first..).zip(starts).map(|(number, start)| Item::Chunk {
+        id: chunk(number),
+        length: u64::from(CHUNK).min(DEFAULT_SEGMENT - start) as u32,
+    });
+    Node::Segment(items.collect())
+}
+
+async fn put(writer: &Writer, node: &Node) -> Result<ChunkId> {
+    let bytes = node.encode();
+    let id = writer.namer().name(&bytes);
+    let chunk = Chunk {
+        id,
+        bytes: bytes.into(),
+    };
+    writer.put(Role::Tree, vec![chunk]).await?;
+    Ok(id)
+}
+
+fn point(number: u64, disk: u64, root: Root) -> RecoveryPoint {
+    let summary = summary(number);
+    RecoveryPoint {
+        disks: vec![PointDisk {
+            disk: DiskId::Named(format!("disk-{disk}")),
+            root,
+            counts: summary.counts,
+            anchor: None,
+            hint_lies: 0,
+        }],
+        summary,
+        graph: ResourceGraph::default(),
+        ledger: ConsistencyLedger::default(),
+    }
+}
+
+/// What a list shows of the point of this number: as much as of one that a job of a project made.
+pub fn summary(number: u64) -> PointSummary {
+    let mut random = Seeded::new(number);
+    let mut id = || {
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&random.bytes(16));
+        bytes
+    };
+    PointSummary {
+        name: format!("nightly backup {}", number % 1000),
+        // An hour apart, from 2020 on.
+        taken: Timestamp::from_millis(1_577_836_800_000 + number * 3_600_000),
+        project: Some(ProjectId::new("5e1f7ac6b3a94c7e8e4f5d1a2b3c4d5e")),
+        principal: Some("trust of the project's operator".into()),
+        job: Some(JobId::from_bytes(id())),
+        run: Some(RunId::from_bytes(id())),
+        servers: 3,
+        counts: RunCounts {
+            logical_bytes: 300 << 30,
+            read_bytes: 2 << 30,
+            new_bytes: 1 << 30,
+            stored_bytes: 400 << 20,
+        },
+    }
+}

@@ -1,0 +1,4 @@
+//! What `bench` and `probe` share.
+
+pub mod machine;
+pub mod svg;
