@@ -211,17 +211,17 @@ command = ['/bin/false']
 [[hooks]]
 name = 'slow'
 command = ['/bin/sh', '-c', 'cat >/dev/null; sleep 3']
+holds = 'file_system'
 "
     );
     served.place.file("service.toml", published.as_bytes());
     served.begin();
     let mut browser = enter(&served);
-    // What the operator says that a hook brings is told in plain words.
-    browser.eval("state.hooks[2].holds = 'file_system'");
     browser.click("New job");
     browser.write("job-name", "one");
     browser.write("job-servers", "case1");
     browser.sees(&format!("{HARMFUL} · takes 30 s at most"));
+    // What the operator says that a hook brings, in plain words.
     browser.sees("by the operator's word, file systems are written out and hold still");
     browser.tick("slow");
     browser.tick("broken");
