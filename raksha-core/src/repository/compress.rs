@@ -88,11 +88,11 @@ pub(super) fn bound(length: usize) -> usize {
     zstd::zstd_safe::compress_bound(length)
 }
 
-/// The contexts that one thread compresses and decompresses with, for use again and again.
+/// The contexts that one thread compresses and decompresses with, made when they are needed first and for use again and again.
 pub(super) struct Coder {
     level: Option<i32>,
-    compressor: Compressor<'static>,
-    decompressor: Decompressor<'static>,
+    compressor: Option<Compressor<'static>>,
+    decompressor: Option<Decompressor<'static>>,
     /// Room for the plain text of the record that is being opened.
     pub(super) scratch: Vec<u8>,
     /// Room for the bytes of a chunk that are only looked at.
@@ -100,30 +100,40 @@ pub(super) struct Coder {
 }
 
 impl Coder {
-    fn new(compression: Compression) -> Result<Self> {
+    fn new(compression: Compression) -> Self {
         let level = match compression {
             Compression::None => None,
             Compression::Zstd { level } => Some(level),
         };
-        Ok(Self {
+        Self {
             level,
-            compressor: Compressor::new(level.unwrap_or(1)).map_err(internal)?,
-            decompressor: Decompressor::new().map_err(internal)?,
+            compressor: None,
+            decompressor: None,
             scratch: Vec::new(),
             opened: Vec::new(),
-        })
+        }
+    }
+
+    fn decompressor(&mut self) -> Result<&mut Decompressor<'static>> {
+        match &mut self.decompressor {
+            Some(decompressor) => Ok(decompressor),
+            none => Ok(none.insert(Decompressor::new().map_err(internal)?)),
+        }
     }
 
     /// Appends `plain` to `out`, compressed if that makes it at least a thirty-second smaller, which pays for decompressing
     /// it. No copy is made if `out` has room for [`bound`] bytes more.
     pub(super) fn compress(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<Codec> {
         let start = out.len();
-        if self.level.is_some() {
+        if let Some(level) = self.level {
+            let compressor = match &mut self.compressor {
+                Some(compressor) => compressor,
+                none => none.insert(Compressor::new(level).map_err(internal)?),
+            };
             out.reserve(bound(plain.len()));
             let mut end = Cursor::new(&mut *out);
             end.set_position(start as u64);
-            let written = self
-                .compressor
+            let written = compressor
                 .compress_to_buffer(plain, &mut end)
                 .map_err(internal)?;
             if written <= plain.len() - plain.len().div_ceil(32) {
@@ -137,7 +147,9 @@ impl Coder {
 
     /// The bytes of a zstd frame, at most `limit` of them: no more than that is ever allocated, whatever the frame claims.
     pub(super) fn decompress(&mut self, frame: &[u8], limit: usize) -> Result<Vec<u8>> {
-        self.decompressor.decompress(frame, limit).map_err(no_frame)
+        self.decompressor()?
+            .decompress(frame, limit)
+            .map_err(no_frame)
     }
 
     /// The same into `out`, whose content is replaced.
@@ -149,7 +161,7 @@ impl Coder {
     ) -> Result<()> {
         out.clear();
         out.reserve(limit);
-        self.decompressor
+        self.decompressor()?
             .decompress_to_buffer(frame, out)
             .map_err(no_frame)?;
         if out.len() > limit {
@@ -189,10 +201,7 @@ impl CoderPool {
     /// Does `work` with a coder.
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut Coder) -> Result<T>) -> Result<T> {
         let idle = self.lock().pop();
-        let mut coder = match idle {
-            Some(coder) => coder,
-            None => Coder::new(self.compression)?,
-        };
+        let mut coder = idle.unwrap_or_else(|| Coder::new(self.compression));
         let done = work(&mut coder);
         self.lock().push(coder);
         done
@@ -208,7 +217,7 @@ mod tests {
     use super::*;
 
     fn coder(compression: Compression) -> Coder {
-        Coder::new(compression).unwrap()
+        Coder::new(compression)
     }
 
     #[test]
