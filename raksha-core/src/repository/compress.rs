@@ -129,12 +129,12 @@ pub(super) fn bound(length: usize) -> usize {
     zstd::zstd_safe::compress_bound(length)
 }
 
-/// The contexts that one thread compresses and decompresses with, for use again and again.
+/// The contexts that one thread compresses and decompresses with, made when they are needed first and for use again and again.
+#[derive(Default)]
 pub(super) struct Coder {
-    /// What the compressor is set to.
-    level: i32,
-    compressor: Compressor<'static>,
-    decompressor: Decompressor<'static>,
+    /// With the level that it is set to.
+    compressor: Option<(i32, Compressor<'static>)>,
+    decompressor: Option<Decompressor<'static>>,
     /// Room for the plain text of the record that is being opened.
     pub(super) scratch: Vec<u8>,
     /// Room for the bytes of a chunk that are only looked at.
@@ -142,14 +142,11 @@ pub(super) struct Coder {
 }
 
 impl Coder {
-    fn new() -> Result<Self> {
-        Ok(Self {
-            level: USUAL,
-            compressor: Compressor::new(USUAL).map_err(internal)?,
-            decompressor: Decompressor::new().map_err(internal)?,
-            scratch: Vec::new(),
-            opened: Vec::new(),
-        })
+    fn decompressor(&mut self) -> Result<&mut Decompressor<'static>> {
+        match &mut self.decompressor {
+            Some(decompressor) => Ok(decompressor),
+            none => Ok(none.insert(Decompressor::new().map_err(internal)?)),
+        }
     }
 
     /// Appends `plain` to `out`, compressed at `level` if that makes it at least a thirty-second smaller, which pays for decompressing
@@ -162,12 +159,11 @@ impl Coder {
     ) -> Result<Codec> {
         let start = out.len();
         if let Some(level) = level {
-            self.set(level)?;
+            let compressor = self.compressor(level)?;
             out.reserve(bound(plain.len()));
             let mut end = Cursor::new(&mut *out);
             end.set_position(start as u64);
-            let written = self
-                .compressor
+            let written = compressor
                 .compress_to_buffer(plain, &mut end)
                 .map_err(internal)?;
             if written <= plain.len() - plain.len().div_ceil(32) {
@@ -179,20 +175,24 @@ impl Coder {
         Ok(Codec::Stored)
     }
 
-    /// The context stays: only its tables are laid out anew when the next frame begins.
-    fn set(&mut self, level: i32) -> Result<()> {
-        if self.level != level {
-            self.compressor
-                .set_compression_level(level)
-                .map_err(internal)?;
-            self.level = level;
+    /// The compressor at this level. The context stays: only its tables are laid out anew when the next frame begins.
+    fn compressor(&mut self, level: i32) -> Result<&mut Compressor<'static>> {
+        let (set, compressor) = match &mut self.compressor {
+            Some(there) => there,
+            none => none.insert((level, Compressor::new(level).map_err(internal)?)),
+        };
+        if *set != level {
+            compressor.set_compression_level(level).map_err(internal)?;
+            *set = level;
         }
-        Ok(())
+        Ok(compressor)
     }
 
     /// The bytes of a zstd frame, at most `limit` of them: no more than that is ever allocated, whatever the frame claims.
     pub(super) fn decompress(&mut self, frame: &[u8], limit: usize) -> Result<Vec<u8>> {
-        self.decompressor.decompress(frame, limit).map_err(no_frame)
+        self.decompressor()?
+            .decompress(frame, limit)
+            .map_err(no_frame)
     }
 
     /// The same into `out`, whose content is replaced.
@@ -204,7 +204,7 @@ impl Coder {
     ) -> Result<()> {
         out.clear();
         out.reserve(limit);
-        self.decompressor
+        self.decompressor()?
             .decompress_to_buffer(frame, out)
             .map_err(no_frame)?;
         if out.len() > limit {
@@ -237,10 +237,7 @@ impl CoderPool {
     /// Does `work` with a coder.
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut Coder) -> Result<T>) -> Result<T> {
         let idle = self.lock().pop();
-        let mut coder = match idle {
-            Some(coder) => coder,
-            None => Coder::new()?,
-        };
+        let mut coder = idle.unwrap_or_default();
         let done = work(&mut coder);
         self.lock().push(coder);
         done
@@ -256,7 +253,7 @@ mod tests {
     use super::*;
 
     fn coder() -> Coder {
-        Coder::new().unwrap()
+        Coder::default()
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! restored and compared. The same seed gives the same world, request by request: its trace says so.
 
 mod bucket;
+mod events;
 mod faults;
 mod oracle;
 mod process;
@@ -18,7 +19,7 @@ use object_store::ObjectStore;
 use raksha_core::format::Chunking;
 use raksha_core::id::PointId;
 use raksha_core::repository::{
-    CollectOptions, Parameters, Repository, Target, VerifyOptions, verify_keyless,
+    CollectOptions, KnownEntries, Parameters, Repository, Target, VerifyOptions, verify_keyless,
 };
 
 use crate::{Random, restore};
@@ -57,6 +58,8 @@ struct World {
     random: Random,
     bucket: Bucket,
     oracle: Oracle,
+    /// What any process has checked of the log, none need check again: signatures are dear, and what holds for one holds for all.
+    known: KnownEntries,
     processes: Vec<(Line, tokio::task::JoinHandle<()>)>,
     started: u64,
     checks: u64,
@@ -72,6 +75,7 @@ impl World {
             random,
             bucket,
             oracle,
+            known: KnownEntries::up_to(4096),
             processes: Vec::new(),
             started: 0,
             checks: 0,
@@ -101,6 +105,10 @@ impl World {
         }
     }
 
+    fn target(&self, objects: Arc<dyn ObjectStore>) -> Target {
+        Target::new(objects).remembering(&self.known)
+    }
+
     fn is_broken(&self) -> bool {
         self.bucket.state().broken.is_some() || self.oracle.verdict().is_some()
     }
@@ -115,7 +123,7 @@ impl World {
             ..Parameters::default()
         };
         let (options, _) = options(&mut self.random);
-        let target = Target::new(Arc::new(self.bucket.line(0)));
+        let target = self.target(Arc::new(self.bucket.line(0)));
         let made = Repository::create(target, parameters, &first_secret(), options).await;
         made.unwrap();
         self.bucket.state().faults = faults;
@@ -150,13 +158,13 @@ impl World {
         let process = Process {
             number: self.started,
             work,
-            line: line.clone(),
+            target: self.target(Arc::new(line.clone())),
             random: Random::new(self.random.number()),
             oracle: self.oracle.clone(),
         };
         self.bucket
             .state()
-            .note(&format!("start {} {work:?}", process.number));
+            .note(process.number, "start", &format!("{work:?}"), "");
         let polls = match self.random.one_in(3) {
             true => {
                 let magnitude = 2 + self.random.below(9);
@@ -180,7 +188,7 @@ impl World {
         // Both at the same moment, so that they fit.
         let frozen: Arc<dyn ObjectStore> = self.bucket.frozen();
         let known = self.oracle.frozen();
-        if let Err(error) = give_back(frozen, &known).await {
+        if let Err(error) = give_back(self.target(frozen), &known).await {
             known.broken(format!("it cannot be read: {error:?}"));
         }
         if let Some(broken) = known.verdict() {
@@ -213,7 +221,7 @@ impl World {
     async fn tidy_up(&mut self) -> raksha_core::Result<()> {
         self.compare().await;
         let (options, _) = options(&mut self.random);
-        let target = Target::new(Arc::new(self.bucket.line(u64::MAX)));
+        let target = self.target(Arc::new(self.bucket.line(u64::MAX)));
         let repository = Repository::open(target.clone(), &first_secret(), options).await?;
         for session in repository.sessions().await? {
             repository.fence(session.id, "the end").await?;
@@ -260,9 +268,9 @@ impl World {
 }
 
 /// Restores every point that there is, and compares with what is known.
-async fn give_back(objects: Arc<dyn ObjectStore>, known: &Oracle) -> raksha_core::Result<()> {
+async fn give_back(target: Target, known: &Oracle) -> raksha_core::Result<()> {
     let (options, _) = options(&mut Random::new(1));
-    let repository = Repository::open(Target::new(objects), &first_secret(), options).await?;
+    let repository = Repository::open(target, &first_secret(), options).await?;
     let mut listed: BTreeMap<PointId, Restored> = BTreeMap::new();
     for point in repository.points().await? {
         let restored = match restore(&repository, point.id).await {

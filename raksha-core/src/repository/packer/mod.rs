@@ -34,7 +34,7 @@ use super::lookup::Lookup;
 use super::pack::{DEFAULT_PACK_SIZE, FinishedPack, PackBuilder, PackEntry};
 use super::record::{Records, largest};
 use crate::budget::{Budget, Permit};
-use crate::env::Env;
+use crate::env::{Env, processors};
 use crate::error::{Error, Kind, Result};
 use crate::id::{ChunkId, SessionId};
 use crate::recycle::Buffers;
@@ -63,9 +63,7 @@ impl Options {
         Self {
             session,
             pack_size: DEFAULT_PACK_SIZE,
-            open_packs: std::thread::available_parallelism()
-                .map_or(2, Into::into)
-                .min(8),
+            open_packs: processors().min(8),
             uploads: 8,
             publish_bytes: 64 << 20,
             check: true,
