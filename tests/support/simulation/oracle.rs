@@ -58,7 +58,7 @@ impl Oracle {
             let mut known = oracle.known();
             known.corrupt = corrupt;
             for n in 0..3 {
-                let size = 1 + random.below(60_000) as usize;
+                let size = 1 + random.below(120_000) as usize;
                 let bytes = Arc::new(random.bytes(size));
                 let name = format!("disk {n}");
                 known.disks.push(Disk { name, bytes });
@@ -79,7 +79,7 @@ impl Oracle {
         let disk = &mut known.disks[random.below(disks) as usize];
         let bytes = Arc::make_mut(&mut disk.bytes);
         let start = random.below(bytes.len() as u64) as usize / 4096 * 4096;
-        let end = (start + 1 + random.below(10_000) as usize).min(bytes.len());
+        let end = (start + 1 + random.below(20_000) as usize).min(bytes.len());
         let length = end - start;
         match random.below(6) {
             0 => bytes[start..end].fill(0),
@@ -87,7 +87,7 @@ impl Oracle {
                 let at = random.below((from.len() - length) as u64 + 1) as usize / 4096 * 4096;
                 bytes[start..end].copy_from_slice(&from[at..at + length]);
             }
-            3 => bytes.resize(1 + random.below(60_000) as usize, 7),
+            3 => bytes.resize(1 + random.below(120_000) as usize, 7),
             _ => bytes[start..end].copy_from_slice(&random.bytes(length)),
         }
     }
