@@ -47,7 +47,7 @@ pub(super) struct State {
     ghosts: BTreeMap<Path, (ObjectMeta, Instant)>,
     pub(super) requests: u64,
     origin: Instant,
-    trace: blake3::Hasher,
+    trace: Vec<u8>,
     /// Whether the trace is told as it grows, with what is appended to the log.
     told: bool,
 }
@@ -59,17 +59,17 @@ impl State {
         if self.told {
             eprintln!("{at:>12} {process} {did} {what} {how}");
         }
-        self.trace.update(&at.to_le_bytes());
-        self.trace.update(&process.to_le_bytes());
+        self.trace.extend_from_slice(&at.to_le_bytes());
+        self.trace.extend_from_slice(&process.to_le_bytes());
         for text in [did, what, how] {
-            self.trace.update(text.as_bytes());
-            self.trace.update(&[0]);
+            self.trace.extend_from_slice(text.as_bytes());
+            self.trace.push(0);
         }
     }
 
     /// What happened so far, in short.
     pub(super) fn trace(&self) -> blake3::Hash {
-        self.trace.finalize()
+        blake3::hash(&self.trace)
     }
 
     fn chance(&mut self, per_mille: u64) -> bool {
@@ -121,7 +121,7 @@ impl Bucket {
             ghosts: BTreeMap::new(),
             requests: 0,
             origin: Instant::now(),
-            trace: blake3::Hasher::new(),
+            trace: Vec::new(),
             told: std::env::var_os("RAKSHA_TRACE").is_some(),
         };
         Self {

@@ -18,11 +18,14 @@ use std::time::Duration;
 use object_store::ObjectStore;
 use raksha_core::format::Chunking;
 use raksha_core::id::PointId;
+use raksha_core::image::{ExportOptions, export};
+use raksha_core::protect::disk;
 use raksha_core::repository::{
-    CollectOptions, KnownEntries, Parameters, Repository, Target, VerifyOptions, verify_keyless,
+    CollectOptions, Compression, KnownEntries, Parameters, Repository, Target, VerifyOptions,
+    verify_keyless,
 };
 
-use crate::{Random, restore};
+use crate::{MemorySink, Random};
 use bucket::{Bucket, Line};
 pub use faults::Faults;
 use oracle::{Oracle, Restored};
@@ -116,7 +119,9 @@ impl World {
     /// The repository is made in peace.
     async fn create(&mut self) {
         let faults = std::mem::take(&mut self.bucket.state().faults);
+        let compressions = [Compression::default(), Compression::None];
         let parameters = Parameters {
+            compression: *self.random.pick(&compressions).unwrap(),
             chunking: Chunking::Fixed { size: 4096 },
             segment_size: 1 << 20,
             pack_size: 1 << 20,
@@ -272,13 +277,31 @@ async fn give_back(target: Target, known: &Oracle) -> raksha_core::Result<()> {
     let (options, _) = options(&mut Random::new(1));
     let repository = Repository::open(target, &first_secret(), options).await?;
     let mut listed: BTreeMap<PointId, Restored> = BTreeMap::new();
+    let mut ids = Vec::new();
     for point in repository.points().await? {
-        let restored = match restore(&repository, point.id).await {
+        ids.push(point.id);
+    }
+    // One session for all of them.
+    let reader = repository.read(&ids, "check").await?;
+    for id in ids {
+        let restored = async {
+            let point = repository.point(id).await?;
+            let root = disk::pick(&point, None)?.root;
+            let sink = MemorySink::new(root.size);
+            let options = ExportOptions {
+                budget: repository.budget().clone(),
+                env: repository.env().clone(),
+                ..ExportOptions::default()
+            };
+            export(&root, &reader, &sink, options).await?;
+            Ok::<_, raksha_core::Error>(sink.content())
+        };
+        let restored = match restored.await {
             Ok(Some(bytes)) => Ok(bytes),
             Ok(None) => Err("it was never finished".to_owned()),
             Err(error) => Err(format!("{error:?}")),
         };
-        listed.insert(point.id, restored);
+        listed.insert(id, restored);
     }
     known.compare(&listed);
     Ok(())

@@ -197,14 +197,17 @@ impl Oracle {
                     continue;
                 }
             };
-            let content_id = content_id(content);
             if known.forgotten.contains(id) {
                 wrong = Some(format!("point {id} was forgotten and is there"));
-            } else if let Some(expected) = known.committed.get(id)
-                && **expected != *content
-            {
-                wrong = Some(format!("point {id} came back different"));
-            } else if let Some(error) = known.failed.get(&content_id) {
+            }
+            if let Some(expected) = known.committed.get(id) {
+                if **expected != *content {
+                    wrong = Some(format!("point {id} came back different"));
+                }
+                continue;
+            }
+            let content_id = content_id(content);
+            if let Some(error) = known.failed.get(&content_id) {
                 wrong = Some(format!("point {id} exists, and its backup failed: {error}"));
             } else if !known.offered.contains_key(&content_id) {
                 wrong = Some(format!("point {id} holds what nobody ever offered"));
