@@ -61,7 +61,13 @@ fn guests_that_a_hook_freezes_are_of_one_instant_and_always_go_on() {
         raksha.ok(&call)
     };
 
-    let said = raksha.fails(&["job", "run", &create("by the cloud alone", &[])]);
+    let refused = |job: &str| {
+        let said = raksha.call(&["job", "run", job]);
+        assert_eq!(said.code, Some(1), "{said:?}");
+        said.err
+    };
+
+    let said = refused(&create("by the cloud alone", &[]));
     assert!(
         said.contains("demands the consistency `file system`"),
         "{said}"
@@ -88,7 +94,7 @@ fn guests_that_a_hook_freezes_are_of_one_instant_and_always_go_on() {
 
     // Somebody lets one go before its time: nothing is claimed, and nothing kept.
     let meddled = create("meddled", &["freeze", "meddle"]);
-    let said = raksha.fails(&["job", "run", &meddled]);
+    let said = refused(&meddled);
     assert!(said.contains("and it reached `crash`"), "{said}");
     raksha.ok(&["reap", "--all"]);
 
