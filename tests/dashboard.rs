@@ -233,13 +233,15 @@ holds = 'file_system'
         json!([{ "name": "broken", "if_fails": "warn" }, { "name": "slow", "if_fails": "refuse" }]);
     assert_eq!(job["hooks"], chosen);
 
-    // That one failed is shown while the run goes on, in its own words.
+    // That one failed is shown while the run goes on and afterwards, in its own words.
     browser.click("Run now");
     let warned = serde_json::to_string(HARMFUL).unwrap();
-    browser.wait(&format!(
+    let warned = format!(
         "[...document.querySelectorAll('#runs .warn')].some((told) => told.textContent.includes({warned}))"
-    ));
+    );
+    browser.wait(&warned);
     browser.wait("document.querySelector('#runs .good')");
+    browser.wait(&warned);
     assert_eq!(browser.eval("document.querySelectorAll('img').length"), 0);
     assert_eq!(browser.eval("document.title"), "Raksha");
     assert!(

@@ -64,6 +64,12 @@ fn two_tenants_administer_their_jobs_and_one_who_takes_a_right_back_is_told() {
     let story = Story::begin("");
     let lab = &story.lab;
     let before = lab.inventory(OTHER);
+    lab.openstack(OTHER, &["network", "create", "theirs"]);
+    let subnet = ["subnet", "create", "theirs", "--network", "theirs"];
+    lab.openstack(
+        OTHER,
+        &[&subnet[..], &["--subnet-range", "10.79.0.0/24"]].concat(),
+    );
     let create = [
         "server",
         "create",
@@ -72,7 +78,7 @@ fn two_tenants_administer_their_jobs_and_one_who_takes_a_right_back_is_told() {
         "--flavor",
         "raksha.tiny",
         "--network",
-        "private",
+        "theirs",
         "--wait",
         "theirs",
         "-f",

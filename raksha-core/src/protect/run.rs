@@ -26,6 +26,9 @@ use crate::time::Timestamp;
 /// How often a run or restore gives a sign of life.
 pub(super) const BEAT: Duration = Duration::from_secs(5);
 
+/// A run's record has so many of its warnings.
+const WARNINGS: usize = 100;
+
 /// A run that was recorded and has begun, and goes on while [`finish`](Self::finish) is awaited.
 ///
 /// Dropping it, or the future of `finish`, is an interruption like a crash: what the run has in the cloud stays there
@@ -148,6 +151,7 @@ impl Raksha {
             phase: None,
             counts: RunCounts::default(),
             disks: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 
@@ -317,12 +321,16 @@ impl RunHandle {
 
     fn as_of_now(&self, gauge: &Gauge, state: RunState) -> BackupRun {
         let disks = gauge.disks();
+        let warnings = self.feed.warnings();
         BackupRun {
             seen: self.raksha.env().now(),
             state,
             phase: self.feed.current(),
             counts: sum(&disks),
             disks,
+            warnings: (warnings.iter().take(WARNINGS))
+                .map(ToString::to_string)
+                .collect(),
             ..self.run.clone()
         }
     }

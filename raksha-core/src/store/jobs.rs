@@ -119,6 +119,9 @@ pub struct BackupRun {
     /// The same for each disk.
     #[serde(default)]
     pub disks: Vec<DiskProgress>,
+    /// What its owner should know of it, in words; of very many, the first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// Where a run stands.

@@ -70,6 +70,7 @@ pub(super) fn run(of: &BackupJob, n: u8, started: u64) -> BackupRun {
         phase: None,
         counts: RunCounts::default(),
         disks: Vec::new(),
+        warnings: vec!["so it is".to_owned()],
     }
 }
 

@@ -71,6 +71,8 @@ async fn servers() {
             kept.body[key] = json!("*");
         }
         cloud.note("GET", "snapshot of a server on a local disk", &kept);
+        // Nova goes on for a moment after the image is there.
+        demo.until(&one, "/server/OS-EXT-STS:task_state", &[""]).await;
         cloud.delete(&format!("image:/images/{snap}")).await;
         demo.ask("DELETE", &format!("{attached}/{volume}"), none()).await.expect(202);
         demo.until(&format!("volumev3:/volumes/{volume}"), "/volume/status", &["available"]).await;

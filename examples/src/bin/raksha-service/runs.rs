@@ -69,8 +69,9 @@ fn details(call: &Call, run: &BackupRun, restorable: bool) -> Result<Value> {
     let progress = call.app.acting.alive.progress(run.id);
     let mut shown = view(call, run, Some(restorable))?;
     shown["disks"] = disks(progress.as_ref(), &run.disks)?;
-    let warnings = progress.iter().flat_map(|live| &live.warnings);
-    shown["warnings"] = warnings.map(ToString::to_string).collect();
+    let now = |live: &Progress| live.warnings.iter().map(ToString::to_string).collect();
+    let warnings: Vec<String> = progress.as_ref().map_or_else(|| run.warnings.clone(), now);
+    shown["warnings"] = warnings.into();
     Ok(shown)
 }
 

@@ -47,13 +47,14 @@ pub async fn carry_out(context: &Context, verb: RunVerb) -> Result<()> {
                         size(disk.counts.stored_bytes),
                     ]
                 });
-                let lines = [
+                let mut lines = vec![
                     format!("run      {}", run.id),
                     format!("job      {}", run.job),
                     format!("started  {}", run.started),
                     format!("state    {}", state(run)),
-                    table(["DISK", "SIZE", "READ", "NEW", "STORED"], disks),
                 ];
+                lines.extend(run.warnings.iter().map(|why| format!("warning  {why}")));
+                lines.push(table(["DISK", "SIZE", "READ", "NEW", "STORED"], disks));
                 lines.join("\n")
             })
         }

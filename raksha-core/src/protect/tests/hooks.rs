@@ -144,6 +144,9 @@ async fn a_job_can_go_on_without_them() {
         panic!("{:?}", report.warnings);
     };
     assert!(reason.contains("mail"), "{reason}");
+    let recorded = &raksha.runs(Some(job)).await.unwrap()[0];
+    assert_eq!(recorded.warnings.len(), 1);
+    assert!(recorded.warnings[0].contains(reason), "{recorded:?}");
     assert_eq!(told.calls().len(), 4);
     bench
         .assert_clean(bench.disks().await.len(), "a hook failed")
