@@ -79,7 +79,7 @@ async fn what_a_newer_version_made_is_refused_by_name() {
         ("\"format\": 1", "\"format\": 2", "format 2"),
         ("\"aligned\"", "\"wavelet\"", "wavelet"),
         ("\"fast_cdc\"", "\"slow_cdc\"", "slow_cdc"),
-        ("\"zstd\"", "\"brotli\"", "brotli"),
+        ("\"zstd_adaptive\"", "\"brotli\"", "brotli"),
         ("\"aes-256-gcm\"", "\"rot-13\"", "rot-13"),
         ("\"blake3-keyed\"", "\"md5\"", "md5"),
     ] {
@@ -101,7 +101,7 @@ async fn what_a_newer_version_made_is_refused_by_name() {
     for (old, new) in [
         ("\"segment_size\": 1048576", "\"segment_size\": 1000000"),
         ("\"pack_size\": 1048576", "\"pack_size\": 7"),
-        ("\"level\": 1", "\"level\": 99"),
+        ("\"smallest\": 6", "\"smallest\": 99"),
     ] {
         assert!(json.contains(old), "{old} is not in {json}");
         stored

@@ -108,8 +108,7 @@ async fn a_tenant_of_the_service_chooses_from_what_is_published() {
     served.cloud.seed("demo", Case::LocalDisk).unwrap();
     served.cloud.settle();
     let demo = served.sign_in("demo");
-    let published =
-        json!([{ "name": "orders", "description": "No orders meanwhile", "within": 30 }]);
+    let published = json!([{ "name": "orders", "description": "No orders meanwhile", "within": 30, "holds": null }]);
     assert_eq!(served.get(&demo, "/hooks")["hooks"], published);
     let wanted = |hook: &str| json!({ "backupjob": { "name": "nightly", "servers": [{ "name": "case1" }], "hooks": [{ "name": hook }] } });
     served.done(&demo, "POST", "/backupjobs", &wanted("rm"), 404);

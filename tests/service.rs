@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use raksha_core::env::Env;
 use raksha_openstack::testkit::{Case, Kind, record};
-use raksha_tests::{Served, Tenant, Web, until};
+use raksha_tests::tenant::{begin, job, lose, run, text};
+use raksha_tests::{Served, Tenant, until};
 use serde_json::{Value, json};
 
 const QUICK: Duration = Duration::from_millis(5);
@@ -20,53 +21,6 @@ schedule = { trigger = { cron = '30 2 * * *' }, zone = 'Europe/Berlin', jitter =
 retention = { last = 3, daily = 7, weekly = 4, monthly = 12, zone = 'Europe/Berlin' }
 objective = { rpo = '26h' }
 ";
-
-fn text(value: &Value) -> &str {
-    value
-        .as_str()
-        .unwrap_or_else(|| panic!("{value} is no text"))
-}
-
-/// A job for `server`; its id.
-fn job(served: &Served, tenant: &Tenant, name: &str, server: &str) -> String {
-    let wanted = json!({ "backupjob": { "name": name, "servers": [{ "name": server }] } });
-    let made = served.done(tenant, "POST", "/backupjobs", &wanted, 201);
-    text(&made["backupjob"]["id"]).to_owned()
-}
-
-/// Begins a run; its id.
-fn begin(served: &Served, tenant: &Tenant, job: &str, how: &str) -> String {
-    let path = format!("/backupjobs/{job}{how}");
-    let begun = served.done(tenant, "POST", &path, &Value::Null, 202);
-    text(&begun["backupjobrun"]["id"]).to_owned()
-}
-
-/// Runs a job to its end; the run.
-fn run(served: &Served, tenant: &Tenant, job: &str, how: &str) -> Value {
-    let run = begin(served, tenant, job, how);
-    let ended = served.ended(tenant, &format!("/backupjobruns/{run}"), "backupjobrun");
-    assert_eq!(ended["status"], "succeeded", "{ended}");
-    ended
-}
-
-/// Deletes a server and its volumes, as their owner would.
-fn lose(served: &Served, tenant: &Tenant, server: &str, volumes: &[&str]) {
-    let web = Web::at(served.cloud.url().as_str());
-    let token = [("X-Auth-Token", tenant.token.as_str())];
-    let id = served.cloud.id_of(Kind::Server, server).unwrap();
-    let gone = web.ask("DELETE", &format!("/compute/v2.1/servers/{id}"), &token, "");
-    assert_eq!(gone.status, 204, "{gone:?}");
-    served.cloud.settle();
-    for volume in volumes {
-        // Those that go with their server are gone.
-        if let Some(id) = served.cloud.id_of(Kind::Volume, volume) {
-            let path = format!("/volume/v3/{}/volumes/{id}", tenant.project);
-            let gone = web.ask("DELETE", &path, &token, "");
-            assert_eq!(gone.status, 202, "{gone:?}");
-        }
-    }
-    served.cloud.settle();
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_tenant_backs_up_loses_and_restores_a_server_and_every_byte_is_back() {

@@ -1,6 +1,6 @@
-//! Simulates worlds by their seeds, on all processors, and tells which ones break.
+//! Simulates worlds by their seeds, on all processors or in so many threads, and tells which ones break.
 //!
-//!     cargo run --release --bin simulate -- --seeds 100000 [--first-seed 0]
+//!     cargo run --release --bin simulate -- --seeds 100000 [--first-seed 0] [--jobs 1]
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,13 +8,13 @@ use std::time::Instant;
 
 use raksha_tests::simulation::{Simulated, simulate};
 
-const USAGE: &str = "usage: simulate --seeds N [--first-seed S]";
+const USAGE: &str = "usage: simulate --seeds N [--first-seed S] [--jobs J]";
 
 /// After so many broken worlds it is no use to go on.
 const ENOUGH: u64 = 10;
 
 fn main() -> ExitCode {
-    let Some((seeds, first)) = arguments(std::env::args().skip(1)) else {
+    let Some(Arguments { seeds, first, jobs }) = arguments(std::env::args().skip(1)) else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
@@ -23,8 +23,7 @@ fn main() -> ExitCode {
     let broken = AtomicU64::new(0);
     let sums = [const { AtomicU64::new(0) }; 4];
     std::thread::scope(|scope| {
-        let workers = std::thread::available_parallelism().map_or(1, Into::into);
-        for _ in 0..workers {
+        for _ in 0..jobs {
             scope.spawn(|| {
                 while broken.load(Ordering::Relaxed) < ENOUGH {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
@@ -68,15 +67,28 @@ fn told_broken(seed: u64, done: &Simulated) -> bool {
     true
 }
 
-fn arguments(mut given: impl Iterator<Item = String>) -> Option<(u64, u64)> {
-    let (mut seeds, mut first) = (None, 0);
+struct Arguments {
+    seeds: u64,
+    first: u64,
+    /// Worlds at a time. A world has one thread, and does not know of others.
+    jobs: u64,
+}
+
+fn arguments(mut given: impl Iterator<Item = String>) -> Option<Arguments> {
+    let (mut seeds, mut first, mut jobs) = (None, 0, None);
     while let Some(name) = given.next() {
         let value = given.next()?.parse().ok()?;
         match name.as_str() {
             "--seeds" => seeds = Some(value),
             "--first-seed" => first = value,
+            "--jobs" => jobs = Some(value),
             _ => return None,
         }
     }
-    Some((seeds?, first))
+    let processors = || std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    Some(Arguments {
+        seeds: seeds?,
+        first,
+        jobs: jobs.unwrap_or_else(processors).max(1),
+    })
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A folder with a target, clouds and a key file, which is quicker than a passphrase.
 struct Bench(tempfile::TempDir);
@@ -232,6 +232,26 @@ fn run_point(bench: &Bench, run: &str) -> String {
 }
 
 #[test]
+fn a_repository_says_how_it_compresses() {
+    let auto = json!({ "algorithm": "zstd_adaptive", "fastest": -1, "smallest": 6 });
+    let level = json!({ "algorithm": "zstd", "level": -3 });
+    for (options, compression) in [
+        (&["init"][..], &auto),
+        (&["init", "--compression", "auto"], &auto),
+        (&["init", "--compression", "-3"], &level),
+        (
+            &["init", "--compression=0"],
+            &json!({ "algorithm": "none" }),
+        ),
+    ] {
+        let bench = Bench::new();
+        bench.done(options);
+        let stats = bench.json(&["stats"]);
+        assert_eq!(&stats["parameters"]["compression"], compression);
+    }
+}
+
+#[test]
 fn damage_is_found_with_and_without_the_key() {
     let bench = Bench::new();
     bench.done(&["init"]);
@@ -272,6 +292,7 @@ fn wrong_keys_and_wrong_words_are_told_apart() {
         &["points", "--frobnicate"],
         &["job", "create", "x"],
         &["init", "--segment-size", "1X"],
+        &["init", "--compression", "20"],
     ] {
         assert_eq!(bench.run(wrong).status.code(), Some(2), "{wrong:?}");
     }

@@ -4,7 +4,7 @@
 //! simulation can own both. An embedder normally passes [`Env::system`].
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use crate::error::{Error, Kind, Result};
@@ -30,6 +30,13 @@ pub enum Compute {
     Threads,
     /// Right where it is asked for. For simulations, which want one thread and one order of things.
     Inline,
+}
+
+/// How many processors this process may work with, as it was when that was first asked: the answer takes half a dozen system calls.
+pub(crate) fn processors() -> usize {
+    static PROCESSORS: OnceLock<usize> = OnceLock::new();
+    *PROCESSORS
+        .get_or_init(|| std::thread::available_parallelism().map_or(2, std::num::NonZero::get))
 }
 
 /// The outside world as this crate sees it. Cheap to clone.

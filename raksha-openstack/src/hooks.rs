@@ -8,6 +8,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use raksha_core::cloud::Consistency;
 use raksha_core::protect::{HookCall, Hooks, PublishedHook};
 use raksha_core::{Error, Kind, Result};
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -43,6 +44,9 @@ pub struct HookSpec {
     /// How long a call may take, in seconds.
     #[serde(default = "within")]
     pub within: u64,
+    /// The level at which all disks of the servers are between its calls. Points claim it on your word.
+    #[serde(default)]
+    pub holds: Option<Consistency>,
 }
 
 fn url<'de, D: Deserializer<'de>>(d: D) -> std::result::Result<Option<Url>, D::Error> {
@@ -89,6 +93,11 @@ impl ConfiguredHooks {
             if !(1..=LONGEST).contains(&hook.within) {
                 return wrong(format!("let it take from 1 to {LONGEST} seconds (within)"));
             }
+            if hook.holds == Some(Consistency::Crash) {
+                return wrong(
+                    "leave `holds` out: every disk is as after a crash by itself".to_owned(),
+                );
+            }
         }
         // Unless the embedder chose one before: an error here says just that.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -126,6 +135,7 @@ impl Hooks for ConfiguredHooks {
             name: hook.name.clone(),
             description: hook.description.clone(),
             within: Duration::from_secs(hook.within),
+            holds: hook.holds,
         });
         published.collect()
     }
@@ -363,6 +373,10 @@ mod tests {
             (
                 json!({ "name": "x", "command": ["a"], "within": 0 }),
                 "from 1 to 600",
+            ),
+            (
+                json!({ "name": "x", "command": ["a"], "holds": "crash" }),
+                "leave `holds` out",
             ),
             (json!({ "name": " ", "command": ["a"] }), "name of its own"),
             (json!({ "name": "x", "comand": ["a"] }), "no list of hooks"),

@@ -5,6 +5,7 @@
 
 mod crash_points;
 mod founding;
+mod hooks;
 mod kills;
 mod projects;
 mod stall;

@@ -174,6 +174,17 @@ impl Browser {
         self.eval(&format!("{button}.click()"));
     }
 
+    /// Ticks the visible box with this text.
+    #[track_caller]
+    pub fn tick(&mut self, text: &str) {
+        let text = serde_json::to_string(text).unwrap();
+        let label = format!(
+            "[...document.querySelectorAll('label.check')].find((l) => l.textContent.trim() === {text} && l.offsetParent && !l.control.checked)"
+        );
+        self.wait(&label);
+        self.eval(&format!("{label}.click()"));
+    }
+
     /// Writes into the field with this id.
     #[track_caller]
     pub fn write(&mut self, id: &str, text: &str) {

@@ -113,6 +113,11 @@ impl Lab {
         self.ask(server_id, &close);
     }
 
+    /// Whether a guest stands still, as its agent says.
+    pub fn is_frozen(&self, server_id: &str) -> bool {
+        self.ask(server_id, &json!({"execute": "guest-fsfreeze-status"}))["return"] == "frozen"
+    }
+
     /// Asks a guest's agent.
     fn ask(&self, server_id: &str, what: &Value) -> Value {
         let text = self.run(&mut agent(server_id, what));

@@ -17,6 +17,7 @@ mod served;
 mod services;
 pub mod simulation;
 mod stored;
+pub mod tenant;
 mod web;
 mod world;
 

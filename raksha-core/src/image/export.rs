@@ -23,7 +23,7 @@ use super::meter::{Meter, Tally};
 use super::tree::{Tree, WIDTH, nodes_at, segments_below};
 use crate::budget::Budget;
 use crate::cloud::DiskWriter;
-use crate::env::Env;
+use crate::env::{Env, processors};
 use crate::error::{Error, Kind, Result};
 use crate::format::tree::{FANOUT, Item, Root};
 use crate::id::ChunkId;
@@ -56,7 +56,7 @@ impl Default for ExportOptions {
         Self {
             budget: Budget::default(),
             env: Env::default(),
-            workers: super::processors(),
+            workers: processors(),
             meter: Arc::default(),
         }
     }

@@ -15,7 +15,7 @@ use super::tree::Tree;
 use super::window::Lane;
 use crate::budget::Budget;
 use crate::cloud::{ChangeHint, DiskReader};
-use crate::env::Env;
+use crate::env::{Env, processors};
 use crate::error::{Error, Kind, Result};
 use crate::format::Chunking;
 use crate::format::tree::{DEFAULT_SEGMENT, Root, SEGMENT_SIZES};
@@ -61,7 +61,7 @@ impl Default for IngestOptions {
             base: None,
             hint: None,
             sampling: Sampling::default(),
-            workers: super::processors(),
+            workers: processors(),
             budget: Budget::default(),
             env: Env::default(),
             meter: Arc::default(),
@@ -207,11 +207,13 @@ impl<'a> Run<'a> {
         let size = self.reader.size();
         let cutter = Arc::new(Cutter::new(chunking));
         let workers = (*workers).max(1);
-        let roomy = Layout::new(&cutter, WINDOW);
+        // A small disk needs no more room than it has bytes.
+        let longest = usize::try_from(size.min(*segment_size)).unwrap_or(WINDOW);
+        let roomy = Layout::new(&cutter, WINDOW.min(longest));
         let layout = if roomy.lane(&cutter) * workers as u64 <= budget.total() {
             roomy
         } else {
-            Layout::new(&cutter, SMALL_WINDOW)
+            Layout::new(&cutter, SMALL_WINDOW.min(longest))
         };
         let lanes = Lanes::open(budget, layout, layout.lane(&cutter), workers).await;
         let worker = Worker {

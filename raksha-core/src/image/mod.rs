@@ -62,8 +62,3 @@ pub use ingest::{IngestOptions, Ingested, ingest};
 pub use meter::Meter;
 pub use reader::ImageReader;
 pub use walk::{Visitor, walk};
-
-/// How many processors there are to work with.
-fn processors() -> usize {
-    std::thread::available_parallelism().map_or(2, std::num::NonZero::get)
-}

@@ -128,8 +128,9 @@ impl Backup<'_> {
         }
         let disks = graph.disks()?.into_iter().map(|(disk, _)| disk).collect();
         let can = self.raksha.cloud.snapshots.capabilities(graph).await?;
-        if can.best < job.consistency && job.if_not_reached == IfNotReached::Refuse {
-            return Err(self.less_consistent("the cloud can reach", can.best));
+        let best = can.best.max(self.promised());
+        if best < job.consistency && job.if_not_reached == IfNotReached::Refuse {
+            return Err(self.less_consistent("the cloud can reach", best));
         }
         Ok((disks, can.hints != HintSupport::None))
     }
@@ -185,23 +186,32 @@ impl Backup<'_> {
     ) -> Result<Taken> {
         let marker = format!("raksha-{}", self.run);
         let before = self.raksha.env().now();
-        let request = SnapshotRequest {
-            graph: &graph,
-            disks,
-            consistency: self.job.consistency,
-            marker: &marker,
-            keep_anchor,
-        };
         let provider = &self.raksha.cloud.snapshots;
+        let mut held = None;
         let set = async {
-            self.stop.gently(self.call_before(&graph)).await?;
+            let holds = self.stop.gently(self.call_before(&graph)).await?;
+            // What is held already need not be brought about again: a guest that stands still cannot be frozen.
+            let consistency = match held.insert(holds).level() {
+                level if level >= self.job.consistency => Consistency::Crash,
+                _ => self.job.consistency,
+            };
+            let request = SnapshotRequest {
+                graph: &graph,
+                disks,
+                consistency,
+                marker: &marker,
+                keep_anchor,
+            };
             self.stop
                 .gently(provider.snapshot(request, self.record))
                 .await
         };
         let set = set.await;
-        self.call_after().await;
-        let set = set?;
+        self.call_after(held.as_mut()).await;
+        let mut set = set?;
+        if let Some(held) = held {
+            held.enter(&mut set.ledger, self.raksha.env().now());
+        }
         if let Some(missing) = disks
             .iter()
             .find(|d| !set.disks.iter().any(|s| s.disk == **d))

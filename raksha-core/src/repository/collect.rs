@@ -30,9 +30,6 @@ use crate::store::Role;
 /// Checkpoints that stay: one may be damaged.
 const CHECKPOINTS_KEPT: usize = 3;
 
-/// Packs that one log entry retires: it names them all, and has to stay small.
-const RETIRED_AT_ONCE: usize = 8192;
-
 /// How to collect.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -46,6 +43,8 @@ pub struct CollectOptions {
     pub delete: bool,
     /// Whether to change anything at all, or to only count.
     pub dry_run: bool,
+    /// So many packs, at least one, are retired by one log entry: it names them all, and has to stay small.
+    pub retired_at_once: usize,
     /// Who collects, for the log.
     pub who: String,
 }
@@ -57,6 +56,7 @@ impl Default for CollectOptions {
             fence_after: Some(Duration::from_secs(7 * 24 * 3600)),
             delete: true,
             dry_run: false,
+            retired_at_once: 8192,
             who: "collector".into(),
         }
     }
@@ -158,7 +158,7 @@ async fn collect_in(
         if plan.retire.is_empty() {
             break;
         }
-        match retire(session, &plan, &state, done).await {
+        match retire(session, options, &plan, &state, done).await {
             Ok(()) => {
                 shared.refresh().await?;
                 break;
@@ -181,11 +181,17 @@ async fn collect_in(
 }
 
 /// Retires what the plan says, which was made of `state`: as many packs with one log entry as it may name.
-async fn retire(session: &Session, plan: &Plan, state: &State, done: &mut Collected) -> Result<()> {
+async fn retire(
+    session: &Session,
+    options: &CollectOptions,
+    plan: &Plan,
+    state: &State,
+    done: &mut Collected,
+) -> Result<()> {
     let rewritten: HashSet<&PackName> = plan.rewrite.iter().collect();
     // As far as the log was folded when the marks were made.
     let mut checked = state.next;
-    for packs in plan.retire.chunks(RETIRED_AT_ONCE) {
+    for packs in plan.retire.chunks(options.retired_at_once.max(1)) {
         let append = session.append(|_| {
             Ok(Action::PacksRetired {
                 packs: packs.to_vec(),

@@ -5,6 +5,7 @@
 //! give up on random bytes at about the speed of hashing, so a guess would save little and be wrong at times.
 
 use std::io::Cursor;
+use std::ops::RangeInclusive;
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -24,31 +25,71 @@ pub enum Compression {
         /// From -7 (fastest) to 19 (smallest).
         level: i32,
     },
+    /// The same, at a level that each session chooses by itself, pack by pack: a lower one while the target waits for the compressor, a
+    /// higher one while the compressor waits for the target.
+    ZstdAdaptive {
+        /// The lowest level it goes to: as in [`Zstd`](Self::Zstd).
+        fastest: i32,
+        /// The highest: no lower than `fastest`.
+        smallest: i32,
+    },
 }
+
+/// The level that adapting begins at, and that of small objects. On disk images it makes 2.9 times smaller at 0.4 GB/s; level 3 gains 3 % for a
+/// third less speed.
+const USUAL: i32 = 1;
 
 impl Compression {
     /// Whether the parameters make sense.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] for a level that is out of range.
+    /// [`Kind::Invalid`] for a level that is out of range, and for a range that ends before it begins.
     pub fn check(&self) -> Result<()> {
-        match *self {
-            Self::None => Ok(()),
-            Self::Zstd { level } if (-7..=19).contains(&level) && level != 0 => Ok(()),
-            Self::Zstd { level } => Err(Error::new(
-                Kind::Invalid,
-                "check compression",
-                "a zstd level is from -7 to -1 or from 1 to 19",
-            )
-            .with("level", level)),
+        let wrong = |why: &str| Error::new(Kind::Invalid, "check compression", why);
+        let Some(levels) = self.levels() else {
+            return Ok(());
+        };
+        for level in [*levels.start(), *levels.end()] {
+            if !(-7..=19).contains(&level) || level == 0 {
+                let why = "a zstd level is from -7 to -1 or from 1 to 19";
+                return Err(wrong(why).with("level", level));
+            }
         }
+        if levels.is_empty() {
+            let why = "the fastest level must be no higher than the smallest";
+            return Err(wrong(why)
+                .with("fastest", levels.start())
+                .with("smallest", levels.end()));
+        }
+        Ok(())
+    }
+
+    /// The levels that a session may use; none if nothing is compressed.
+    pub(super) fn levels(&self) -> Option<RangeInclusive<i32>> {
+        match *self {
+            Self::None => None,
+            Self::Zstd { level } => Some(level..=level),
+            Self::ZstdAdaptive { fastest, smallest } => Some(fastest..=smallest),
+        }
+    }
+
+    /// The level to begin with, and that of what is too small to learn from; none if nothing is compressed.
+    pub(super) fn usual_level(&self) -> Option<i32> {
+        // No `clamp`: it panics at an empty range, and one could be read.
+        let levels = self.levels()?;
+        Some(USUAL.min(*levels.end()).max(*levels.start()))
     }
 }
 
 impl Default for Compression {
-    /// Zstandard level 1: on disk images it makes 2.9 times smaller at 0.4 GB/s; level 3 gains 3 % for a third less speed.
+    /// Zstandard at levels from -1 to 6, by the target's speed. At level -1, full backups of disks take a tenth less processor time than at level 1
+    /// for a ninth more bytes; further down, more and more bytes, which stay, are given for seconds, which pass. Level 6 is the last one that gains
+    /// anything: it makes 5 % smaller than level 1 at a quarter of its speed; level 7 makes 0.2 % smaller than that for a sixth less speed.
     fn default() -> Self {
-        Self::Zstd { level: 1 }
+        Self::ZstdAdaptive {
+            fastest: -1,
+            smallest: 6,
+        }
     }
 }
 
@@ -88,11 +129,12 @@ pub(super) fn bound(length: usize) -> usize {
     zstd::zstd_safe::compress_bound(length)
 }
 
-/// The contexts that one thread compresses and decompresses with, for use again and again.
+/// The contexts that one thread compresses and decompresses with, made when they are needed first and for use again and again.
+#[derive(Default)]
 pub(super) struct Coder {
-    level: Option<i32>,
-    compressor: Compressor<'static>,
-    decompressor: Decompressor<'static>,
+    /// With the level that it is set to.
+    compressor: Option<(i32, Compressor<'static>)>,
+    decompressor: Option<Decompressor<'static>>,
     /// Room for the plain text of the record that is being opened.
     pub(super) scratch: Vec<u8>,
     /// Room for the bytes of a chunk that are only looked at.
@@ -100,30 +142,28 @@ pub(super) struct Coder {
 }
 
 impl Coder {
-    fn new(compression: Compression) -> Result<Self> {
-        let level = match compression {
-            Compression::None => None,
-            Compression::Zstd { level } => Some(level),
-        };
-        Ok(Self {
-            level,
-            compressor: Compressor::new(level.unwrap_or(1)).map_err(internal)?,
-            decompressor: Decompressor::new().map_err(internal)?,
-            scratch: Vec::new(),
-            opened: Vec::new(),
-        })
+    fn decompressor(&mut self) -> Result<&mut Decompressor<'static>> {
+        match &mut self.decompressor {
+            Some(decompressor) => Ok(decompressor),
+            none => Ok(none.insert(Decompressor::new().map_err(internal)?)),
+        }
     }
 
-    /// Appends `plain` to `out`, compressed if that makes it at least a thirty-second smaller, which pays for decompressing
+    /// Appends `plain` to `out`, compressed at `level` if that makes it at least a thirty-second smaller, which pays for decompressing
     /// it. No copy is made if `out` has room for [`bound`] bytes more.
-    pub(super) fn compress(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<Codec> {
+    pub(super) fn compress(
+        &mut self,
+        plain: &[u8],
+        level: Option<i32>,
+        out: &mut Vec<u8>,
+    ) -> Result<Codec> {
         let start = out.len();
-        if self.level.is_some() {
+        if let Some(level) = level {
+            let compressor = self.compressor(level)?;
             out.reserve(bound(plain.len()));
             let mut end = Cursor::new(&mut *out);
             end.set_position(start as u64);
-            let written = self
-                .compressor
+            let written = compressor
                 .compress_to_buffer(plain, &mut end)
                 .map_err(internal)?;
             if written <= plain.len() - plain.len().div_ceil(32) {
@@ -135,9 +175,24 @@ impl Coder {
         Ok(Codec::Stored)
     }
 
+    /// The compressor at this level. The context stays: only its tables are laid out anew when the next frame begins.
+    fn compressor(&mut self, level: i32) -> Result<&mut Compressor<'static>> {
+        let (set, compressor) = match &mut self.compressor {
+            Some(there) => there,
+            none => none.insert((level, Compressor::new(level).map_err(internal)?)),
+        };
+        if *set != level {
+            compressor.set_compression_level(level).map_err(internal)?;
+            *set = level;
+        }
+        Ok(compressor)
+    }
+
     /// The bytes of a zstd frame, at most `limit` of them: no more than that is ever allocated, whatever the frame claims.
     pub(super) fn decompress(&mut self, frame: &[u8], limit: usize) -> Result<Vec<u8>> {
-        self.decompressor.decompress(frame, limit).map_err(no_frame)
+        self.decompressor()?
+            .decompress(frame, limit)
+            .map_err(no_frame)
     }
 
     /// The same into `out`, whose content is replaced.
@@ -149,7 +204,7 @@ impl Coder {
     ) -> Result<()> {
         out.clear();
         out.reserve(limit);
-        self.decompressor
+        self.decompressor()?
             .decompress_to_buffer(frame, out)
             .map_err(no_frame)?;
         if out.len() > limit {
@@ -173,26 +228,16 @@ fn internal(error: std::io::Error) -> Error {
 }
 
 /// Coders for as many threads as ask for one at the same time.
+#[derive(Default)]
 pub(super) struct CoderPool {
-    compression: Compression,
     idle: Mutex<Vec<Coder>>,
 }
 
 impl CoderPool {
-    pub(super) fn new(compression: Compression) -> Self {
-        Self {
-            compression,
-            idle: Mutex::default(),
-        }
-    }
-
     /// Does `work` with a coder.
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut Coder) -> Result<T>) -> Result<T> {
         let idle = self.lock().pop();
-        let mut coder = match idle {
-            Some(coder) => coder,
-            None => Coder::new(self.compression)?,
-        };
+        let mut coder = idle.unwrap_or_default();
         let done = work(&mut coder);
         self.lock().push(coder);
         done
@@ -207,36 +252,62 @@ impl CoderPool {
 mod tests {
     use super::*;
 
-    fn coder(compression: Compression) -> Coder {
-        Coder::new(compression).unwrap()
+    fn coder() -> Coder {
+        Coder::default()
     }
 
     #[test]
     fn what_does_not_shrink_is_stored_as_it_is() {
-        let mut coder = coder(Compression::default());
+        let mut coder = coder();
         let mut noise = vec![0; 64 << 10];
         blake3::Hasher::new().finalize_xof().fill(&mut noise);
-        let mut out = b"before".to_vec();
-        assert_eq!(coder.compress(&noise, &mut out).unwrap(), Codec::Stored);
-        assert_eq!(out, [&b"before"[..], &noise].concat());
-        assert_eq!(coder.compress(b"", &mut out).unwrap(), Codec::Stored);
+        for level in [-1, 1, 6] {
+            let mut out = b"before".to_vec();
+            let mut compress = |plain: &[u8]| coder.compress(plain, Some(level), &mut out).unwrap();
+            assert_eq!(compress(&noise), Codec::Stored);
+            assert_eq!(compress(b""), Codec::Stored);
+            assert_eq!(out, [&b"before"[..], &noise].concat());
+        }
     }
 
     #[test]
     fn compressed_bytes_are_appended_and_come_back() {
-        let mut coder = coder(Compression::Zstd { level: 3 });
+        let mut coder = coder();
         let text = b"the same again, ".repeat(1000);
         let mut out = b"before".to_vec();
-        assert_eq!(coder.compress(&text, &mut out).unwrap(), Codec::Zstd);
+        let codec = coder.compress(&text, Some(3), &mut out).unwrap();
+        assert_eq!(codec, Codec::Zstd);
         let (before, frame) = out.split_at(6);
         assert_eq!(before, b"before");
         assert!(frame.len() < 200);
         assert_eq!(coder.decompress(frame, text.len()).unwrap(), text);
+        let mut plain = Vec::new();
+        let codec = coder.compress(&text, None, &mut plain).unwrap();
+        assert_eq!((codec, plain), (Codec::Stored, text));
+    }
+
+    #[test]
+    fn each_call_has_its_own_level() {
+        let mut coder = coder();
+        let words = (0..4000u32).map(|n| format!("{} ", n.wrapping_mul(2_654_435_761) >> 18));
+        let text: String = words.collect();
+        let sizes = [6, -1, 1, 6, 6, -1, 19].map(|level| {
+            let mut out = Vec::new();
+            coder
+                .compress(text.as_bytes(), Some(level), &mut out)
+                .unwrap();
+            let alone = zstd::bulk::compress(text.as_bytes(), level).unwrap();
+            assert!(out == alone, "level {level} is not what it is by itself");
+            let opened = coder.decompress(&out, text.len()).unwrap();
+            assert!(opened == text.as_bytes());
+            out.len()
+        });
+        assert!(sizes[0] < sizes[2] && sizes[2] < sizes[1], "{sizes:?}");
     }
 
     #[test]
     fn a_frame_that_claims_too_much_is_refused() {
-        let mut coder = coder(Compression::default());
+        let mut coder = coder();
         let bomb = zstd::bulk::compress(&vec![0; 16 << 20], 1).unwrap();
         let error = coder.decompress(&bomb, 8 << 20).unwrap_err();
         assert_eq!(error.kind(), Kind::Corrupt);
@@ -247,10 +318,36 @@ mod tests {
 
     #[test]
     fn it_is_spelt_as_the_format_says() {
-        let json = serde_json::to_string(&Compression::default()).unwrap();
-        assert_eq!(json, r#"{"algorithm":"zstd","level":1}"#);
-        let none: Compression = serde_json::from_str(r#"{"algorithm":"none"}"#).unwrap();
-        assert_eq!(none, Compression::None);
-        assert!(Compression::Zstd { level: 22 }.check().is_err());
+        for (how, text) in [
+            (Compression::None, r#"{"algorithm":"none"}"#),
+            (
+                Compression::Zstd { level: 1 },
+                r#"{"algorithm":"zstd","level":1}"#,
+            ),
+            (
+                Compression::default(),
+                r#"{"algorithm":"zstd_adaptive","fastest":-1,"smallest":6}"#,
+            ),
+        ] {
+            assert_eq!(serde_json::to_string(&how).unwrap(), text);
+            assert_eq!(serde_json::from_str::<Compression>(text).unwrap(), how);
+            how.check().unwrap();
+        }
+    }
+
+    #[test]
+    fn levels_that_there_are_not_are_refused() {
+        for level in [-8, 0, 20] {
+            assert!(Compression::Zstd { level }.check().is_err(), "{level}");
+        }
+        for (fastest, smallest) in [(-8, 6), (0, 6), (-1, 0), (-1, 20), (3, 1)] {
+            let how = Compression::ZstdAdaptive { fastest, smallest };
+            assert_eq!(how.check().unwrap_err().kind(), Kind::Invalid, "{how:?}");
+        }
+        for (fastest, smallest, usual) in [(1, 1, 1), (-7, -2, -2), (3, 19, 3), (-7, 19, 1)] {
+            let how = Compression::ZstdAdaptive { fastest, smallest };
+            how.check().unwrap();
+            assert_eq!(how.usual_level(), Some(usual), "{how:?}");
+        }
     }
 }

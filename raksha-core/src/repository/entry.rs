@@ -4,6 +4,8 @@
 //! BLAKE3 over everything before it. Each names its own number and the hash of the entry before it, so that none can be
 //! removed, changed or moved without being noticed by whoever reads them in order, with no key at hand.
 
+use std::sync::OnceLock;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -222,6 +224,7 @@ impl Entry {
             entry,
             message: signed.to_vec(),
             signature,
+            holds_for: OnceLock::new(),
             hash: ObjectHash::from_bytes(*blake3::hash(bytes).as_bytes()),
         })
     }
@@ -231,7 +234,26 @@ impl Entry {
 #[derive(Debug, Clone)]
 pub(crate) struct Signed {
     pub(crate) entry: Entry,
-    pub(crate) message: Vec<u8>,
-    pub(crate) signature: [u8; 64],
+    message: Vec<u8>,
+    signature: [u8; 64],
+    /// The key whose signature it was found to be.
+    holds_for: OnceLock<Verifier>,
     pub(crate) hash: ObjectHash,
+}
+
+impl Signed {
+    /// Whether it carries the signature of this key. What was found to hold is not checked again.
+    pub(crate) fn is_signed_by(&self, verifier: &Verifier) -> bool {
+        let holds = self.holds_for.get() == Some(verifier)
+            || verifier.verify(&self.message, &self.signature);
+        if holds {
+            self.vouch(verifier);
+        }
+        holds
+    }
+
+    /// It carries the signature of this key: the caller knows.
+    pub(super) fn vouch(&self, verifier: &Verifier) {
+        self.holds_for.get_or_init(|| *verifier);
+    }
 }

@@ -123,7 +123,7 @@ impl State {
         if recorded != parameters {
             return Err(other_parameters());
         }
-        if !verifier.verify(&first.message, &first.signature) {
+        if !first.is_signed_by(verifier) {
             return Err(chain(0, "the signature is not the repository's"));
         }
         Ok(Self {
@@ -166,7 +166,7 @@ impl State {
         };
         // The key of a session that has ended is forgotten with it, and what it says is void in any case.
         match verifier {
-            Some(verifier) if !verifier.verify(&signed.message, &signed.signature) => {
+            Some(verifier) if !signed.is_signed_by(&verifier) => {
                 return Err(chain(entry.number, "the signature is not its writer's"));
             }
             Some(_) => self.advance(entry, signed.hash),

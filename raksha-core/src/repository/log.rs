@@ -6,9 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Mutex;
 
-use super::entry::{Action, Entry, LogHome};
+use super::entry::{Action, Entry, LogHome, Signed};
 use super::fold::State;
+use super::known::KnownEntries;
 use super::sign::{Signer, Verifier};
+use super::target::Target;
 use crate::env::Env;
 use crate::error::{Error, Kind, Result};
 use crate::id::SessionId;
@@ -24,6 +26,7 @@ const ATTEMPTS: u32 = 5;
 #[derive(Debug)]
 pub(crate) struct Log {
     catalog: Arc<dyn ManifestCatalog>,
+    known: KnownEntries,
     repository: Verifier,
     env: Env,
     /// Where `catalog` is. None for whoever moves the log.
@@ -39,16 +42,17 @@ pub(crate) struct Author<'a> {
 }
 
 impl Log {
-    /// Follows the log from `state` on. Unless `home` is none, the log must lie there.
+    /// Follows the log of `target` from `state` on. Unless `home` is none, the log must lie there.
     pub(crate) fn new(
-        catalog: Arc<dyn ManifestCatalog>,
+        target: &Target,
         repository: Verifier,
         env: Env,
         home: Option<LogHome>,
         state: State,
     ) -> Self {
         Self {
-            catalog,
+            catalog: Arc::clone(&target.catalog),
+            known: target.known().clone(),
             repository,
             env,
             home,
@@ -72,20 +76,19 @@ impl Log {
         loop {
             let entries = self.catalog.read(state.next, BATCH).await?;
             let more = entries.len() == BATCH;
-            self.fold(state, entries)?;
+            for bytes in entries {
+                let signed = self.known.decode(state.next, &bytes)?;
+                self.fold(state, &signed)?;
+            }
             if !more {
                 return self.home.map_or(Ok(()), |home| at_home(state.log, home));
             }
         }
     }
 
-    /// Folds entries into a copy, so that a damaged one leaves what was known as it was.
-    fn fold(&self, state: &mut Arc<State>, entries: Vec<Bytes>) -> Result<()> {
-        for bytes in entries {
-            let signed = Entry::decode(state.next, &bytes)?;
-            Arc::make_mut(state).fold(&signed, &self.repository)?;
-        }
-        Ok(())
+    /// Folds an entry into a copy, so that those who look at the state see it as it was.
+    fn fold(&self, state: &mut Arc<State>, signed: &Signed) -> Result<()> {
+        Arc::make_mut(state).fold(signed, &self.repository)
     }
 
     /// Appends what `decide` makes of the newest state. Whoever loses a race folds the news and decides again, so `decide` may be called several times.
@@ -114,7 +117,9 @@ impl Log {
             let bytes = entry.encode(author.signer)?;
             if self.try_append(&state, &bytes).await? {
                 // Our own entry need not be read again: that could fail, and it is in the log whatever happens now.
-                self.fold(&mut state, vec![bytes])?;
+                let own = author.signer.verifier();
+                let signed = self.known.decode_own(entry.number, &bytes, &own)?;
+                self.fold(&mut state, &signed)?;
                 return Ok((entry.number, Arc::clone(&state)));
             }
             self.catch_up(&mut state).await?;
@@ -161,7 +166,8 @@ impl Log {
         if winner == *entry {
             return Ok(true);
         }
-        self.fold(&mut Arc::clone(state), vec![winner])?;
+        let signed = self.known.decode(state.next, &winner)?;
+        self.fold(&mut Arc::clone(state), &signed)?;
         Ok(false)
     }
 }

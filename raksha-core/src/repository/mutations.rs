@@ -276,7 +276,8 @@ fn packs_and_indexes() {
             _ => random.bytes(100),
         };
         let id = records.namer().name(&plain);
-        let add = |out: &mut Vec<u8>| records.write_chunk(&mut writer, id, &plain, true, out);
+        let add =
+            |out: &mut Vec<u8>| records.write_chunk(&mut writer, id, &plain, Some(1), true, out);
         builder.add(id, add).unwrap();
     }
     let pack = builder.finish().unwrap();

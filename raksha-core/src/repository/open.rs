@@ -201,7 +201,7 @@ impl Repository {
             shares.fetching(),
         );
         let log = Log::new(
-            Arc::clone(&target.catalog),
+            &target,
             described.verifier,
             env.clone(),
             Some(target.home()),
@@ -287,7 +287,8 @@ async fn first_state(
             "there is raksha.json but no log: the repository was never finished, or its log is missing; if nothing was stored, remove raksha.json and keys/ and create it again",
         ));
     };
-    State::begin(&Entry::decode(0, bytes)?, &described.verifier, parameters)
+    let first = target.known().decode(0, bytes)?;
+    State::begin(&first, &described.verifier, parameters)
 }
 
 /// A log elsewhere may be another than the one that the checkpoint in the target was made of, or older.

@@ -23,7 +23,7 @@ pub struct Parameters {
     pub stream_chunking: Chunking,
     /// The size of a segment in bytes: a power of two from 1 MiB to 1 GiB.
     pub segment_size: u64,
-    /// How chunks are compressed.
+    /// How writers compress chunks.
     pub compression: Compression,
     /// How chunks are sealed.
     pub cipher: Cipher,
@@ -50,6 +50,12 @@ impl Parameters {
     /// # Errors
     /// [`Kind::Invalid`] naming what is wrong.
     pub fn check(&self) -> Result<()> {
+        self.compression.check()?;
+        self.check_layout()
+    }
+
+    /// Whether a repository of these can be read. A level of compression that is out of range harms no reader, and the compressor takes the nearest.
+    fn check_layout(&self) -> Result<()> {
         self.chunking.check()?;
         self.stream_chunking.check()?;
         let wrong = |why: &str| {
@@ -139,7 +145,7 @@ impl Described {
         if described.hash != HASH {
             return Err(newer(&format!("hash {}", described.hash)));
         }
-        described.parameters.check()?;
+        described.parameters.check_layout()?;
         Ok(described)
     }
 }

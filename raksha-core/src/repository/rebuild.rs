@@ -113,7 +113,7 @@ pub async fn rebuild(
         let records = records(&master, id, &both.described.parameters);
         let by = seal_text(&records, id, &options.who, &options.env)?;
         let log = Log::new(
-            target.catalog,
+            &target,
             both.described.verifier,
             options.env.clone(),
             None,

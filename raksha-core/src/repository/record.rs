@@ -22,6 +22,7 @@ pub(crate) fn largest(role: Role) -> usize {
 /// Writes and opens the records of a repository. To be shared by all threads.
 pub(crate) struct Records {
     sealing: Sealing,
+    compression: Compression,
     coders: CoderPool,
     namer: ChunkNamer,
 }
@@ -31,9 +32,15 @@ impl Records {
     pub(crate) fn new(sealing: Sealing, compression: Compression, namer: ChunkNamer) -> Self {
         Self {
             sealing,
-            coders: CoderPool::new(compression),
+            compression,
+            coders: CoderPool::default(),
             namer,
         }
+    }
+
+    /// How chunks are to be compressed.
+    pub(crate) fn compression(&self) -> Compression {
+        self.compression
     }
 
     /// Names chunks.
@@ -51,7 +58,7 @@ impl Records {
         self.sealing.writer(env)
     }
 
-    /// Appends the record of a chunk to `out`. With `check`, the record is then opened as a reader would open it, and must give
+    /// Appends the record of a chunk to `out`, compressed at `level` if there is one. With `check`, the record is then opened as a reader would open it, and must give
     /// bytes of the right name: this finds what memory, processor, compressor or cipher did wrong, and a wrong name, while
     /// the source is still there.
     pub(crate) fn write_chunk(
@@ -59,6 +66,7 @@ impl Records {
         writer: &mut SealWriter,
         id: ChunkId,
         plain: &[u8],
+        level: Option<i32>,
         check: bool,
         out: &mut Vec<u8>,
     ) -> Result<()> {
@@ -66,7 +74,7 @@ impl Records {
         let belongs = Belongs::Chunk(id);
         self.coders
             .with(|coder| {
-                write(coder, writer, belongs, plain, out)?;
+                write(coder, writer, belongs, plain, level, out)?;
                 if check {
                     let record = out.get(start..).unwrap_or_default();
                     self.check(coder, record, id, plain.len())?;
@@ -124,8 +132,9 @@ impl Records {
     pub(crate) fn seal_blob(&self, belongs: Belongs, plain: &[u8], env: &Env) -> Result<Vec<u8>> {
         let mut writer = self.writer(env)?;
         let mut out = Vec::with_capacity(self.bound(plain.len()));
+        let level = self.compression.usual_level();
         self.coders
-            .with(|coder| write(coder, &mut writer, belongs, plain, &mut out))?;
+            .with(|coder| write(coder, &mut writer, belongs, plain, level, &mut out))?;
         Ok(out)
     }
 
@@ -178,12 +187,13 @@ fn write(
     writer: &mut SealWriter,
     belongs: Belongs,
     plain: &[u8],
+    level: Option<i32>,
     out: &mut Vec<u8>,
 ) -> Result<()> {
     writer.seal(belongs, out, |out| {
         let at = out.len();
         out.push(Codec::Stored.byte());
-        let codec = coder.compress(plain, out)?;
+        let codec = coder.compress(plain, level, out)?;
         if let Some(byte) = out.get_mut(at) {
             *byte = codec.byte();
         }
@@ -207,14 +217,14 @@ mod tests {
     #[test]
     fn chunks_come_back_under_every_cipher_and_compression() {
         for cipher in [Cipher::Aes256Gcm, Cipher::None] {
-            for compression in [Compression::None, Compression::Zstd { level: -1 }] {
-                let records = records(cipher, compression);
+            for level in [None, Some(-1), Some(6)] {
+                let records = records(cipher, Compression::default());
                 let mut writer = records.writer(&Env::system()).unwrap();
                 for plain in [&b""[..], b"short", &b"long ".repeat(10_000)] {
                     let id = records.namer().name(plain);
                     let mut record = Vec::new();
                     records
-                        .write_chunk(&mut writer, id, plain, true, &mut record)
+                        .write_chunk(&mut writer, id, plain, level, true, &mut record)
                         .unwrap();
                     assert!(record.len() <= records.bound(plain.len()));
                     assert_eq!(records.open_chunk(&record, id, Role::Data).unwrap(), plain);
@@ -238,7 +248,7 @@ mod tests {
         let mut writer = records.writer(&Env::system()).unwrap();
         let wrong = ChunkId::from_bytes([9; 32]);
         let error = records
-            .write_chunk(&mut writer, wrong, b"bytes", true, &mut Vec::new())
+            .write_chunk(&mut writer, wrong, b"bytes", Some(1), true, &mut Vec::new())
             .unwrap_err();
         assert_eq!(error.kind(), Kind::Internal);
     }

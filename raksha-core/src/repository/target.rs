@@ -5,6 +5,7 @@ use std::sync::Arc;
 use object_store::ObjectStore;
 
 use super::entry::LogHome;
+use super::known::KnownEntries;
 use crate::store::{ManifestCatalog, MirroredCatalog, ObjectCatalog};
 
 /// Where a repository lies: objects, and the order of commits.
@@ -15,6 +16,7 @@ pub struct Target {
     /// Holds the log.
     pub catalog: Arc<dyn ManifestCatalog>,
     home: LogHome,
+    known: KnownEntries,
 }
 
 impl Target {
@@ -31,6 +33,7 @@ impl Target {
             objects,
             catalog,
             home,
+            known: KnownEntries::default(),
         }
     }
 
@@ -41,7 +44,20 @@ impl Target {
             objects,
             catalog: Arc::new(catalog),
             home: LogHome::Catalog,
+            known: KnownEntries::default(),
         }
+    }
+
+    /// The same, for a process that need not check again what `known` holds, and leaves there what it checked.
+    #[must_use]
+    pub fn remembering(mut self, known: &KnownEntries) -> Self {
+        self.known = known.clone();
+        self
+    }
+
+    /// Entries that were read before.
+    pub(crate) fn known(&self) -> &KnownEntries {
+        &self.known
     }
 
     /// Where the log lies.

@@ -13,7 +13,7 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use serde::Serialize;
 
 use super::checkpoint;
-use super::entry::{Entry, LogHome};
+use super::entry::LogHome;
 use super::fold::State;
 use super::frame::unframe;
 use super::names::{CHECKPOINTS, KEYS, LOG, ObjectKind, PARAMETERS, StoredName};
@@ -237,11 +237,15 @@ async fn follow_log(
         }
         for (number, bytes) in (next..).zip(entries) {
             found.count(&bytes);
-            let folded = Entry::decode(number, &bytes).and_then(|signed| match &mut state {
-                Some(state) => state.fold(&signed, &described.verifier),
-                None => State::begin(&signed, &described.verifier, *hash)
-                    .map(|first| state = Some(first)),
-            });
+            let folded =
+                target
+                    .known()
+                    .decode(number, &bytes)
+                    .and_then(|signed| match &mut state {
+                        Some(state) => state.fold(&signed, &described.verifier),
+                        None => State::begin(&signed, &described.verifier, *hash)
+                            .map(|first| state = Some(first)),
+                    });
             if let Err(error) = folded {
                 found.damage(&log_location(number), &error);
                 return Ok(None);
@@ -423,7 +427,8 @@ async fn catch_up(target: &Target, verifier: &Verifier, state: &mut State) -> Re
             return Ok(());
         }
         for bytes in entries {
-            state.fold(&Entry::decode(state.next, &bytes)?, verifier)?;
+            let signed = target.known().decode(state.next, &bytes)?;
+            state.fold(&signed, verifier)?;
         }
     }
 }

@@ -10,8 +10,8 @@
 //! Not used: Cinder's group snapshots. A tenant cannot find out whether a backend takes them in one instant, and the RBD driver,
 //! which has no such thing, takes one after the other without saying so.
 //! The guest is asked to freeze for the root disk of an image-backed server as well, but Nova only logs it if that fails, `os_require_quiesce`
-//! or not; so nothing is claimed for it. That an application took part is never claimed either: whether hooks ran in the guest
-//! cannot be seen from outside.
+//! or not; so nothing is claimed for it. That an application took part is never claimed here: whether hooks ran in the guest
+//! cannot be seen from outside. What a job's own hooks hold is entered by who calls them, and less is demanded here then.
 
 use std::fmt;
 

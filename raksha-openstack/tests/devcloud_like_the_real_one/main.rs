@@ -260,8 +260,8 @@ async fn tokens_credentials_and_trusts() {
         cloud.note("POST tokens by trusted token", "", &answer);
         cloud.delete(&one).await;
         cloud.delete(&one).await;
-        let answer = lent.get("identity:/auth/projects").await;
-        cloud.note("GET by a trust that is gone", "", &answer);
+        // Which of the two is chance: the real one gave both for one token, one after the other.
+        assert!([401, 404].contains(&lent.get("identity:/auth/projects").await.status));
         let answer = send(&client(), "POST", &tokens, password("other", scope)).await.unwrap();
         cloud.note("POST tokens by a trust that is gone", "", &answer);
         cloud.get("identity:/auth/projects").await;

@@ -12,18 +12,20 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::FutureExt;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
-    ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
-    Result,
+    ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload,
+    PutResult, Result,
 };
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Faults;
+use super::events::Events;
 use crate::Random;
 
 /// What the target holds and how it fares.
@@ -45,26 +47,29 @@ pub(super) struct State {
     ghosts: BTreeMap<Path, (ObjectMeta, Instant)>,
     pub(super) requests: u64,
     origin: Instant,
-    trace: blake3::Hasher,
+    trace: Vec<u8>,
     /// Whether the trace is told as it grows, with what is appended to the log.
     told: bool,
 }
 
 impl State {
-    /// Adds to the trace.
-    pub(super) fn note(&mut self, what: &str) {
+    /// Adds to the trace what a process did, to what, and what came of it.
+    pub(super) fn note(&mut self, process: u64, did: &str, what: &str, how: &str) {
         let at = self.origin.elapsed().as_millis() as u64;
         if self.told {
-            eprintln!("{:>12} {what}", at);
+            eprintln!("{at:>12} {process} {did} {what} {how}");
         }
-        self.trace.update(&at.to_le_bytes());
-        self.trace.update(what.as_bytes());
-        self.trace.update(&[0]);
+        self.trace.extend_from_slice(&at.to_le_bytes());
+        self.trace.extend_from_slice(&process.to_le_bytes());
+        for text in [did, what, how] {
+            self.trace.extend_from_slice(text.as_bytes());
+            self.trace.push(0);
+        }
     }
 
     /// What happened so far, in short.
     pub(super) fn trace(&self) -> blake3::Hash {
-        self.trace.finalize()
+        blake3::hash(&self.trace)
     }
 
     fn chance(&mut self, per_mille: u64) -> bool {
@@ -96,11 +101,15 @@ impl State {
 
 /// The target itself.
 #[derive(Clone)]
-pub(super) struct Bucket(Arc<Mutex<State>>);
+pub(super) struct Bucket {
+    state: Arc<Mutex<State>>,
+    /// Requests and answers on their way.
+    events: Events,
+}
 
 impl Bucket {
     pub(super) fn new(faults: Faults, random: Random) -> Self {
-        Self(Arc::new(Mutex::new(State {
+        let state = State {
             inner: InMemory::new(),
             faults,
             random,
@@ -112,13 +121,17 @@ impl Bucket {
             ghosts: BTreeMap::new(),
             requests: 0,
             origin: Instant::now(),
-            trace: blake3::Hasher::new(),
+            trace: Vec::new(),
             told: std::env::var_os("RAKSHA_TRACE").is_some(),
-        })))
+        };
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            events: Events::start(),
+        }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap()
+        self.state.lock().unwrap()
     }
 
     /// A line of a process to the target.
@@ -178,15 +191,12 @@ impl Line {
     }
 
     /// Sends a request; it takes effect by itself, whether or not the answer is waited for.
-    async fn send<T, F>(
+    async fn send<T: Send + 'static>(
         &self,
-        what: String,
-        effect: impl FnOnce(InMemory) -> F + Send + 'static,
-    ) -> Result<T>
-    where
-        T: Send + 'static,
-        F: Future<Output = Result<T>> + Send,
-    {
+        did: &'static str,
+        what: Path,
+        effect: impl FnOnce(&mut State, &Path) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         if self.is_dead() {
             std::future::pending::<()>().await;
         }
@@ -199,32 +209,29 @@ impl Line {
         };
         let (answer, answered) = oneshot::channel();
         let line = self.clone();
-        tokio::spawn(async move {
-            tokio::time::sleep(there).await;
-            let never = line.is_dead() && line.bucket.state().random.one_in(2);
-            if never {
+        let arrives = move || {
+            let mut state = line.bucket.state();
+            if line.is_dead() && state.random.one_in(2) {
                 return;
             }
             let done = match refused {
                 true => Err(fault("refused")),
-                false => {
-                    let inner = line.bucket.state().inner.clone();
-                    effect(inner).await
-                }
+                false => effect(&mut state, &what),
             };
             let how = match (&done, lost) {
                 (_, true) => "lost",
                 (Ok(_), _) => "done",
                 (Err(_), _) => "failed",
             };
-            let note = format!("{} {what} {how}", line.process);
-            line.bucket.state().note(&note);
-            tokio::time::sleep(back).await;
-            let _ = answer.send(match lost {
-                true => Err(fault("answer lost")),
-                false => done,
+            state.note(line.process, did, what.as_ref(), how);
+            line.bucket.events.after(back, move || {
+                let _ = answer.send(match lost {
+                    true => Err(fault("answer lost")),
+                    false => done,
+                });
             });
-        });
+        };
+        self.bucket.events.after(there, arrives);
         let got = answered.await;
         if self.is_dead() {
             std::future::pending::<()>().await;
@@ -233,40 +240,35 @@ impl Line {
     }
 
     async fn delete(&self, location: Path) -> Result<Path> {
-        let bucket = self.bucket.clone();
-        let what = format!("delete {location}");
-        self.send(what, move |inner| async move {
-            let meta = object_store::ObjectStoreExt::head(&inner, &location).await;
+        self.send("delete", location, |state, location| {
+            let meta = at_once(state.inner.head(location));
             let one = stream::iter([Ok(location.clone())]).boxed();
-            let done = inner.delete_stream(one).next().await;
+            let done = at_once(state.inner.delete_stream(one).next());
             if let Ok(meta) = meta {
-                let mut state = bucket.state();
                 state.lossy = true;
-                state.watch_log(&location, false);
+                state.watch_log(location, false);
                 let late = state.faults.listed_late;
                 if state.chance(late) {
                     let until = Instant::now() + Duration::from_secs(300);
                     state.ghosts.insert(location.clone(), (meta, until));
                 }
             }
-            done.unwrap_or(Ok(location))
+            done.unwrap_or(Ok(location.clone()))
         })
         .await
     }
 
     async fn listed(self, prefix: Option<Path>) -> Result<Vec<ObjectMeta>> {
-        let bucket = self.bucket.clone();
-        let what = format!("list {}", prefix.as_ref().map_or("", |p| p.as_ref()));
-        self.send(what, move |inner| async move {
-            let mut listed: Vec<ObjectMeta> = inner.list(prefix.as_ref()).try_collect().await?;
+        let everywhere = prefix.is_none();
+        self.send("list", prefix.unwrap_or_default(), move |state, prefix| {
+            let within = (!everywhere).then_some(prefix);
+            let mut listed: Vec<ObjectMeta> = at_once(state.inner.list(within).try_collect())?;
             let now = Instant::now();
-            let state = bucket.state();
             listed.retain(|meta| {
                 let until = state.unlisted.get(&meta.location);
                 until.is_none_or(|until| *until <= now)
             });
-            let inside =
-                |location: &Path| prefix.as_ref().is_none_or(|p| location.prefix_matches(p));
+            let inside = |location: &Path| everywhere || location.prefix_matches(prefix);
             let ghosts = state.ghosts.values();
             let ghosts = ghosts.filter(|(meta, until)| *until > now && inside(&meta.location));
             listed.extend(ghosts.map(|(meta, _)| meta.clone()));
@@ -274,6 +276,11 @@ impl Line {
         })
         .await
     }
+}
+
+/// What memory says, which never has to be waited for.
+fn at_once<T>(said: impl Future<Output = T>) -> T {
+    said.now_or_never().unwrap()
 }
 
 #[async_trait]
@@ -284,10 +291,8 @@ impl ObjectStore for Line {
         payload: PutPayload,
         options: PutOptions,
     ) -> Result<PutResult> {
-        let what = format!("put {location}");
-        let (bucket, location) = (self.bucket.clone(), location.clone());
-        self.send(what, move |inner| async move {
-            if bucket.state().full {
+        self.send("put", location.clone(), move |state, location| {
+            if state.full {
                 return Err(fault("full"));
             }
             let creates = options.mode == PutMode::Create;
@@ -295,17 +300,16 @@ impl ObjectStore for Line {
             let retires = location.as_ref().starts_with("log/")
                 && bytes.windows(13).any(|w| w == b"packs_retired");
             let entry = location.as_ref().starts_with("log/").then(|| bytes.clone());
-            let done = inner.put_opts(&location, bytes.into(), options).await?;
-            let mut state = bucket.state();
+            let done = at_once(state.inner.put_opts(location, bytes.into(), options))?;
             if let Some(entry) = entry.filter(|_| state.told) {
                 eprintln!("{location} {}", String::from_utf8_lossy(&entry));
             }
             state.lossy |= retires;
-            state.watch_log(&location, creates);
+            state.watch_log(location, creates);
             let late = state.faults.listed_late;
             if state.chance(late) {
                 let until = Instant::now() + Duration::from_secs(state.random.below(300));
-                state.unlisted.insert(location, until);
+                state.unlisted.insert(location.clone(), until);
             }
             Ok(done)
         })
@@ -324,11 +328,9 @@ impl ObjectStore for Line {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let what = format!("get {location}");
-        let (bucket, location) = (self.bucket.clone(), location.clone());
-        self.send(what, move |inner| async move {
+        self.send("get", location.clone(), move |state, location| {
             let head = options.head;
-            let got = inner.get_opts(&location, options).await?;
+            let got = at_once(state.inner.get_opts(location, options))?;
             if head {
                 return Ok(got);
             }
@@ -339,19 +341,16 @@ impl ObjectStore for Line {
                 ..
             } = &got;
             let (meta, range, attributes) = (meta.clone(), range.clone(), attributes.clone());
-            let mut bytes = got.bytes().await?;
-            {
-                let mut state = bucket.state();
-                let Faults { flipped, short, .. } = state.faults;
-                let length = bytes.len() as u64;
-                if length > 0 && state.chance(flipped) {
-                    let mut changed = bytes.to_vec();
-                    let at = state.random.below(length) as usize;
-                    changed[at] ^= 1 << state.random.below(8);
-                    bytes = changed.into();
-                } else if length > 0 && state.chance(short) {
-                    bytes.truncate(state.random.below(length) as usize);
-                }
+            let mut bytes = at_once(got.bytes())?;
+            let Faults { flipped, short, .. } = state.faults;
+            let length = bytes.len() as u64;
+            if length > 0 && state.chance(flipped) {
+                let mut changed = bytes.to_vec();
+                let at = state.random.below(length) as usize;
+                changed[at] ^= 1 << state.random.below(8);
+                bytes = changed.into();
+            } else if length > 0 && state.chance(short) {
+                bytes.truncate(state.random.below(length) as usize);
             }
             Ok(GetResult {
                 payload: GetResultPayload::Stream(stream::iter([Ok(bytes)]).boxed()),

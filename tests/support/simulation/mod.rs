@@ -6,6 +6,7 @@
 //! restored and compared. The same seed gives the same world, request by request: its trace says so.
 
 mod bucket;
+mod events;
 mod faults;
 mod oracle;
 mod process;
@@ -17,11 +18,14 @@ use std::time::Duration;
 use object_store::ObjectStore;
 use raksha_core::format::Chunking;
 use raksha_core::id::PointId;
+use raksha_core::image::{ExportOptions, export};
+use raksha_core::protect::disk;
 use raksha_core::repository::{
-    CollectOptions, Parameters, Repository, Target, VerifyOptions, verify_keyless,
+    CollectOptions, Compression, KnownEntries, Parameters, Repository, Target, VerifyOptions,
+    verify_keyless,
 };
 
-use crate::{Random, restore};
+use crate::{MemorySink, Random};
 use bucket::{Bucket, Line};
 pub use faults::Faults;
 use oracle::{Oracle, Restored};
@@ -57,6 +61,8 @@ struct World {
     random: Random,
     bucket: Bucket,
     oracle: Oracle,
+    /// What any process has checked of the log, none need check again: signatures are dear, and what holds for one holds for all.
+    known: KnownEntries,
     processes: Vec<(Line, tokio::task::JoinHandle<()>)>,
     started: u64,
     checks: u64,
@@ -72,6 +78,7 @@ impl World {
             random,
             bucket,
             oracle,
+            known: KnownEntries::up_to(4096),
             processes: Vec::new(),
             started: 0,
             checks: 0,
@@ -101,6 +108,10 @@ impl World {
         }
     }
 
+    fn target(&self, objects: Arc<dyn ObjectStore>) -> Target {
+        Target::new(objects).remembering(&self.known)
+    }
+
     fn is_broken(&self) -> bool {
         self.bucket.state().broken.is_some() || self.oracle.verdict().is_some()
     }
@@ -108,14 +119,16 @@ impl World {
     /// The repository is made in peace.
     async fn create(&mut self) {
         let faults = std::mem::take(&mut self.bucket.state().faults);
+        let compressions = [Compression::default(), Compression::None];
         let parameters = Parameters {
+            compression: *self.random.pick(&compressions).unwrap(),
             chunking: Chunking::Fixed { size: 4096 },
             segment_size: 1 << 20,
             pack_size: 1 << 20,
             ..Parameters::default()
         };
         let (options, _) = options(&mut self.random);
-        let target = Target::new(Arc::new(self.bucket.line(0)));
+        let target = self.target(Arc::new(self.bucket.line(0)));
         let made = Repository::create(target, parameters, &first_secret(), options).await;
         made.unwrap();
         self.bucket.state().faults = faults;
@@ -150,13 +163,13 @@ impl World {
         let process = Process {
             number: self.started,
             work,
-            line: line.clone(),
+            target: self.target(Arc::new(line.clone())),
             random: Random::new(self.random.number()),
             oracle: self.oracle.clone(),
         };
         self.bucket
             .state()
-            .note(&format!("start {} {work:?}", process.number));
+            .note(process.number, "start", &format!("{work:?}"), "");
         let polls = match self.random.one_in(3) {
             true => {
                 let magnitude = 2 + self.random.below(9);
@@ -180,7 +193,7 @@ impl World {
         // Both at the same moment, so that they fit.
         let frozen: Arc<dyn ObjectStore> = self.bucket.frozen();
         let known = self.oracle.frozen();
-        if let Err(error) = give_back(frozen, &known).await {
+        if let Err(error) = give_back(self.target(frozen), &known).await {
             known.broken(format!("it cannot be read: {error:?}"));
         }
         if let Some(broken) = known.verdict() {
@@ -213,7 +226,7 @@ impl World {
     async fn tidy_up(&mut self) -> raksha_core::Result<()> {
         self.compare().await;
         let (options, _) = options(&mut self.random);
-        let target = Target::new(Arc::new(self.bucket.line(u64::MAX)));
+        let target = self.target(Arc::new(self.bucket.line(u64::MAX)));
         let repository = Repository::open(target.clone(), &first_secret(), options).await?;
         for session in repository.sessions().await? {
             repository.fence(session.id, "the end").await?;
@@ -260,17 +273,35 @@ impl World {
 }
 
 /// Restores every point that there is, and compares with what is known.
-async fn give_back(objects: Arc<dyn ObjectStore>, known: &Oracle) -> raksha_core::Result<()> {
+async fn give_back(target: Target, known: &Oracle) -> raksha_core::Result<()> {
     let (options, _) = options(&mut Random::new(1));
-    let repository = Repository::open(Target::new(objects), &first_secret(), options).await?;
+    let repository = Repository::open(target, &first_secret(), options).await?;
     let mut listed: BTreeMap<PointId, Restored> = BTreeMap::new();
+    let mut ids = Vec::new();
     for point in repository.points().await? {
-        let restored = match restore(&repository, point.id).await {
+        ids.push(point.id);
+    }
+    // One session for all of them.
+    let reader = repository.read(&ids, "check").await?;
+    for id in ids {
+        let restored = async {
+            let point = repository.point(id).await?;
+            let root = disk::pick(&point, None)?.root;
+            let sink = MemorySink::new(root.size);
+            let options = ExportOptions {
+                budget: repository.budget().clone(),
+                env: repository.env().clone(),
+                ..ExportOptions::default()
+            };
+            export(&root, &reader, &sink, options).await?;
+            Ok::<_, raksha_core::Error>(sink.content())
+        };
+        let restored = match restored.await {
             Ok(Some(bytes)) => Ok(bytes),
             Ok(None) => Err("it was never finished".to_owned()),
             Err(error) => Err(format!("{error:?}")),
         };
-        listed.insert(point.id, restored);
+        listed.insert(id, restored);
     }
     known.compare(&listed);
     Ok(())

@@ -20,7 +20,7 @@ pub(super) type Restored = std::result::Result<Vec<u8>, String>;
 #[derive(Clone)]
 struct Disk {
     name: String,
-    bytes: Vec<u8>,
+    bytes: Arc<Vec<u8>>,
 }
 
 #[derive(Clone, Default)]
@@ -59,7 +59,7 @@ impl Oracle {
             known.corrupt = corrupt;
             for n in 0..3 {
                 let size = 1 + random.below(120_000) as usize;
-                let bytes = random.bytes(size);
+                let bytes = Arc::new(random.bytes(size));
                 let name = format!("disk {n}");
                 known.disks.push(Disk { name, bytes });
             }
@@ -75,19 +75,20 @@ impl Oracle {
     pub(super) fn scribble(&self, random: &mut Random) {
         let mut known = self.known();
         let disks = known.disks.len() as u64;
-        let from = known.disks[random.below(disks) as usize].bytes.clone();
+        let from = Arc::clone(&known.disks[random.below(disks) as usize].bytes);
         let disk = &mut known.disks[random.below(disks) as usize];
-        let start = random.below(disk.bytes.len() as u64) as usize / 4096 * 4096;
-        let end = (start + 1 + random.below(20_000) as usize).min(disk.bytes.len());
+        let bytes = Arc::make_mut(&mut disk.bytes);
+        let start = random.below(bytes.len() as u64) as usize / 4096 * 4096;
+        let end = (start + 1 + random.below(20_000) as usize).min(bytes.len());
         let length = end - start;
         match random.below(6) {
-            0 => disk.bytes[start..end].fill(0),
+            0 => bytes[start..end].fill(0),
             1 | 2 if from.len() >= length => {
                 let at = random.below((from.len() - length) as u64 + 1) as usize / 4096 * 4096;
-                disk.bytes[start..end].copy_from_slice(&from[at..at + length]);
+                bytes[start..end].copy_from_slice(&from[at..at + length]);
             }
-            3 => disk.bytes.resize(1 + random.below(120_000) as usize, 7),
-            _ => disk.bytes[start..end].copy_from_slice(&random.bytes(length)),
+            3 => bytes.resize(1 + random.below(120_000) as usize, 7),
+            _ => bytes[start..end].copy_from_slice(&random.bytes(length)),
         }
     }
 
@@ -99,7 +100,7 @@ impl Oracle {
         let n = random.below(known.disks.len() as u64) as usize;
         let disk = &known.disks[n];
         let name = disk.name.clone();
-        let mut bytes = disk.bytes.clone();
+        let mut bytes = Vec::clone(&disk.bytes);
         bytes.extend_from_slice(&number.to_le_bytes());
         let content = Arc::new(bytes);
         let id = content_id(&content);
@@ -196,14 +197,17 @@ impl Oracle {
                     continue;
                 }
             };
-            let content_id = content_id(content);
             if known.forgotten.contains(id) {
                 wrong = Some(format!("point {id} was forgotten and is there"));
-            } else if let Some(expected) = known.committed.get(id)
-                && **expected != *content
-            {
-                wrong = Some(format!("point {id} came back different"));
-            } else if let Some(error) = known.failed.get(&content_id) {
+            }
+            if let Some(expected) = known.committed.get(id) {
+                if **expected != *content {
+                    wrong = Some(format!("point {id} came back different"));
+                }
+                continue;
+            }
+            let content_id = content_id(content);
+            if let Some(error) = known.failed.get(&content_id) {
                 wrong = Some(format!("point {id} exists, and its backup failed: {error}"));
             } else if !known.offered.contains_key(&content_id) {
                 wrong = Some(format!("point {id} holds what nobody ever offered"));

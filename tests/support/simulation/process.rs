@@ -38,7 +38,7 @@ pub(super) enum Work {
 pub(super) struct Process {
     pub(super) number: u64,
     pub(super) work: Work,
-    pub(super) line: Line,
+    pub(super) target: Target,
     pub(super) random: Random,
     pub(super) oracle: Oracle,
 }
@@ -73,8 +73,7 @@ impl Process {
     /// Works until it is done or fails. What must not happen goes to the oracle.
     pub(super) async fn run(mut self) {
         let (options, clock) = options(&mut self.random);
-        let target = Target::new(Arc::new(self.line.clone()));
-        let opened = Repository::open(target, &first_secret(), options).await;
+        let opened = Repository::open(self.target.clone(), &first_secret(), options).await;
         let repository = match opened {
             Ok(repository) => repository,
             Err(error) => return self.oracle.failed(self.work, "open", &error, &[]),
@@ -180,6 +179,7 @@ impl Process {
             false => None,
         };
         options.delete = !self.random.one_in(5);
+        options.retired_at_once = 1 + self.random.below(4) as usize;
         match repository.collect(&options).await {
             Ok(done) if !done.foreign_objects.is_empty() => {
                 self.oracle

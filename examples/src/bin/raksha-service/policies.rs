@@ -35,7 +35,7 @@ pub async fn hooks(call: Call) -> Result<Reply> {
     let published = call.app.acting.hooks.published();
     let shown = published.iter().map(|hook| {
         let within = hook.within.as_secs();
-        json!({ "name": hook.name, "description": hook.description, "within": within })
+        json!({ "name": hook.name, "description": hook.description, "within": within, "holds": hook.holds })
     });
     Reply::one(200, "hooks", &shown.collect::<Vec<_>>())
 }

@@ -6,14 +6,14 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use raksha_core::cloud::{Consistency, ServerSelector};
 use raksha_core::protect::Scope;
-use raksha_core::repository::StoredName;
+use raksha_core::repository::{Compression, StoredName};
 use raksha_core::store::{IfNotReached, JobHook};
 
 use crate::authority::AuthorityVerb;
 use crate::schedule::{
     ObjectiveOptions, RetentionOptions, ScheduleOptions, ScheduleVerb, SimulateOptions,
 };
-use crate::values::{bytes, duration, hook, pair, selector};
+use crate::values::{bytes, compression, duration, hook, pair, selector};
 
 /// Back up servers and disks, deduplicated and sealed, and bring them back as they were.
 #[derive(Debug, Parser)]
@@ -196,9 +196,10 @@ pub struct InitOptions {
     /// The size of the objects that chunks are packed into: from 1M to 1G
     #[arg(long, value_parser = bytes)]
     pub pack_size: Option<u64>,
-    /// The zstd level that chunks are compressed at: from -7 (fastest) to 19 (smallest), 0 for not at all [default: 1]
-    #[arg(long, value_name = "LEVEL", allow_negative_numbers = true)]
-    pub compression: Option<i32>,
+    /// The zstd level that chunks are compressed at: from -7 (fastest) to 19 (smallest), 0 for not at all, or auto: by itself, lower while the
+    /// target waits for the compressor, higher while the compressor waits for the target [default: auto]
+    #[arg(long, value_name = "LEVEL", value_parser = compression, allow_negative_numbers = true)]
+    pub compression: Option<Compression>,
 }
 
 #[derive(Debug, Args)]

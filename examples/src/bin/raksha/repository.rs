@@ -1,7 +1,7 @@
 //! The repository: made, listed, thinned out.
 
 use raksha_core::Result;
-use raksha_core::repository::{CollectOptions, Compression, Parameters};
+use raksha_core::repository::{CollectOptions, Parameters};
 use serde_json::json;
 
 use crate::args;
@@ -23,11 +23,8 @@ pub async fn init(context: &Context, options: args::InitOptions) -> Result<()> {
         // What is too large for the type is too large for a pack.
         parameters.pack_size = u32::try_from(bytes).unwrap_or(u32::MAX);
     }
-    if let Some(level) = compression {
-        parameters.compression = match level {
-            0 => Compression::None,
-            level => Compression::Zstd { level },
-        };
+    if let Some(compression) = compression {
+        parameters.compression = compression;
     }
     let repository = context.create(parameters).await?;
     let id = repository.id();

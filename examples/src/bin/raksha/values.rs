@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use raksha_core::cloud::{Selection, ServerSelector};
+use raksha_core::repository::Compression;
 use raksha_core::store::{IfHookFails, JobHook};
 
 /// Which servers these selectors select.
@@ -76,6 +77,19 @@ pub fn bytes(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "it is too large".to_owned())
 }
 
+/// How chunks are compressed: a level, `0` for not at all, `auto` for by itself.
+pub fn compression(text: &str) -> Result<Compression, String> {
+    let parsed = match text {
+        "auto" => Some(Compression::default()),
+        "0" => Some(Compression::None),
+        level => level.parse().ok().map(|level| Compression::Zstd { level }),
+    };
+    let allowed = "write auto, 0 for none, or a zstd level from -7 to -1 or from 1 to 19";
+    parsed
+        .filter(|compression| compression.check().is_ok())
+        .ok_or_else(|| allowed.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,5 +106,19 @@ mod tests {
             Ok(ServerSelector::IdOrName("a:b".to_owned()))
         );
         assert!(selector("").is_err() && selector("metadata:x").is_err());
+    }
+
+    #[test]
+    fn a_way_of_compressing_is_a_level_or_a_word() {
+        assert_eq!(compression("auto"), Ok(Compression::default()));
+        assert_eq!(compression("0"), Ok(Compression::None));
+        for level in [-7, -1, 1, 19] {
+            let text = level.to_string();
+            assert_eq!(compression(&text), Ok(Compression::Zstd { level }));
+        }
+        for wrong in ["", "-8", "20", "1.5", "zstd", "Auto"] {
+            let error = compression(wrong).unwrap_err();
+            assert!(error.contains("auto") && error.contains("-7 to -1"));
+        }
     }
 }

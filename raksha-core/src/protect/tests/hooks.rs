@@ -7,11 +7,11 @@ use async_trait::async_trait;
 
 use super::bench::Bench;
 use super::troubled::Fate;
-use crate::cloud::{Selection, ServerSelector};
+use crate::cloud::{Consistency, Selection, ServerSelector, SnapshotProvider};
 use crate::error::{Error, Kind, Result};
 use crate::id::JobId;
 use crate::protect::{Dead, HookCall, Hooks, NewJob, PublishedHook, Raksha, Warning};
-use crate::store::{IfHookFails, JobHook};
+use crate::store::{IfHookFails, IfNotReached, JobHook};
 
 /// Notes what it is called for, and how far the run is.
 #[derive(Debug)]
@@ -20,6 +20,7 @@ struct Told {
     calls: Mutex<Vec<String>>,
     /// The call that fails, and the one that never ends.
     troubles: Mutex<[Option<String>; 2]>,
+    holds: Option<Consistency>,
 }
 
 impl Told {
@@ -41,6 +42,7 @@ impl Hooks for Told {
             name: name.to_owned(),
             description: String::new(),
             within: Duration::from_millis(300),
+            holds: self.holds,
         };
         vec![hook("database"), hook("mail")]
     }
@@ -71,11 +73,20 @@ impl Hooks for Told {
 }
 
 async fn site(if_fails: IfHookFails) -> (Bench, Raksha, Arc<Told>, JobId) {
+    holding(if_fails, None).await
+}
+
+/// The same, with hooks that hold this level.
+async fn holding(
+    if_fails: IfHookFails,
+    holds: Option<Consistency>,
+) -> (Bench, Raksha, Arc<Told>, JobId) {
     let bench = Bench::new(5).await;
     let told = Arc::new(Told {
         fate: bench.fate.clone(),
         calls: Mutex::default(),
         troubles: Mutex::default(),
+        holds,
     });
     let raksha = bench.raksha.clone().with_hooks(told.clone());
     let mut new = NewJob::new("hooked", Selection(vec![ServerSelector::All]));
@@ -173,6 +184,56 @@ async fn what_was_not_called_after_is_called_by_the_reaper() {
     bench
         .assert_clean(bench.disks().await.len(), "hooks were reaped")
         .await;
+}
+
+#[tokio::test]
+async fn what_they_hold_is_claimed_if_they_held_it_to_the_end() {
+    let level = Consistency::FileSystem;
+    let (bench, raksha, told, _) = holding(IfHookFails::Warn, Some(level)).await;
+    let graph = bench.cloud.graph().await.unwrap();
+    let can = bench.cloud.capabilities(&graph).await.unwrap();
+    assert!(can.best < level, "the cloud reaches it by itself");
+    let new = NewJob::new("held", Selection(vec![ServerSelector::All]))
+        .with_consistency(level, IfNotReached::Refuse);
+    let refused = raksha.create_job(new.clone()).await.unwrap();
+    let error = raksha.run(refused).await.unwrap().finish().await;
+    assert_eq!(error.unwrap_err().kind(), Kind::Unsupported);
+    let mut held = new.clone().with_hook(JobHook {
+        name: "mail".to_owned(),
+        if_fails: IfHookFails::Warn,
+    });
+    held.name = "held by mail".to_owned();
+    let job = raksha.create_job(held).await.unwrap();
+
+    let report = raksha.run(job).await.unwrap().finish().await.unwrap();
+    assert_eq!(
+        bench.fate.demanded(),
+        Consistency::Crash,
+        "it is held already"
+    );
+    let ledger = report.ledger;
+    assert_eq!((ledger.reached(), ledger.skew), (level, Duration::ZERO));
+    let disk = &ledger.disks[0];
+    assert!(
+        disk.means.ends_with("all held by the hook mail"),
+        "{disk:?}"
+    );
+    assert!(
+        disk.freeze.unwrap() >= Duration::from_millis(40),
+        "{disk:?}"
+    );
+
+    // It held nothing, or not to the end.
+    for moment in ["before mail", "after mail"] {
+        told.troubles()[0] = Some(moment.to_owned());
+        let error = raksha.run(job).await.unwrap().finish().await.unwrap_err();
+        told.troubles()[0] = None;
+        assert_eq!(error.kind(), Kind::Unsupported, "{error}");
+        assert!(error.to_string().contains("it reached"), "{error}");
+        let nothing_held = moment == "before mail";
+        assert_eq!(bench.fate.demanded() == level, nothing_held);
+    }
+    raksha.reap(Dead::Ended).await.unwrap();
 }
 
 #[tokio::test]

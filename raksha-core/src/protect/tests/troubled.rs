@@ -38,6 +38,8 @@ struct Inner {
     trouble: Option<(usize, Trouble)>,
     /// Hints say that nothing has changed.
     lying: bool,
+    /// What the last snapshot was to reach.
+    demanded: Consistency,
 }
 
 impl Fate {
@@ -46,7 +48,7 @@ impl Fate {
         *self.0.lock().unwrap() = Inner {
             calls: Vec::new(),
             trouble: Some((n, trouble)),
-            lying: false,
+            ..Inner::default()
         };
     }
 
@@ -63,6 +65,11 @@ impl Fate {
     /// The calls since trouble was set or cleared.
     pub(super) fn calls(&self) -> Vec<&'static str> {
         self.0.lock().unwrap().calls.clone()
+    }
+
+    /// What the last snapshot was to reach, since trouble was set or cleared.
+    pub(super) fn demanded(&self) -> Consistency {
+        self.0.lock().unwrap().demanded
     }
 
     async fn call<T>(
@@ -129,6 +136,7 @@ impl SnapshotProvider for Troubled {
         request: SnapshotRequest<'_>,
         recorder: &dyn Recorder,
     ) -> Result<SnapshotSet> {
+        self.fate.0.lock().unwrap().demanded = request.consistency;
         self.fate
             .call("snapshot", self.cloud.snapshot(request, recorder))
             .await

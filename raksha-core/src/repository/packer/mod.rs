@@ -10,6 +10,7 @@
 //! - What was begun is finished even if the caller does not wait for it, so that no claim is left behind.
 //! - The first error ends it all: later calls are told of it, and nothing that is missing is ever said to be stored.
 
+mod level;
 mod open_pack;
 mod progress;
 mod shipping;
@@ -23,6 +24,7 @@ use bytes::Bytes;
 use object_store::ObjectStore;
 use tokio::sync::{RwLock, Semaphore};
 
+use level::Level;
 pub(crate) use open_pack::Held;
 use open_pack::{Content, Item, PackCell};
 use shipping::Shipping;
@@ -32,7 +34,7 @@ use super::lookup::Lookup;
 use super::pack::{DEFAULT_PACK_SIZE, FinishedPack, PackBuilder, PackEntry};
 use super::record::{Records, largest};
 use crate::budget::{Budget, Permit};
-use crate::env::Env;
+use crate::env::{Env, processors};
 use crate::error::{Error, Kind, Result};
 use crate::id::{ChunkId, SessionId};
 use crate::recycle::Buffers;
@@ -61,9 +63,7 @@ impl Options {
         Self {
             session,
             pack_size: DEFAULT_PACK_SIZE,
-            open_packs: std::thread::available_parallelism()
-                .map_or(2, Into::into)
-                .min(8),
+            open_packs: processors().min(8),
             uploads: 8,
             publish_bytes: 64 << 20,
             check: true,
@@ -78,6 +78,7 @@ pub(crate) struct Packer(Arc<Inner>);
 struct Inner {
     records: Arc<Records>,
     shipping: Arc<Shipping>,
+    level: Level,
     budget: Budget,
     /// What packs are written into, as many as the budget has room for.
     buffers: Buffers,
@@ -140,6 +141,7 @@ impl Packer {
             .clamp(1, buffers.saturating_sub(2).max(1));
         let oversize = budget.total().saturating_sub(open as u64 * pack_size);
         Self(Arc::new(Inner {
+            level: Level::new(records.compression()),
             records,
             shipping: Arc::new(Shipping::new(objects, lookup, publisher, env, options)),
             budget,
@@ -264,7 +266,12 @@ impl Inner {
                 }
             }
             match filled.finished {
-                Some(full) => self.shipping.send(pack.cell, full, pack.permit),
+                Some(full) => {
+                    if !pack.oversize {
+                        self.level.pack_is_full(self.shipping.progress.under_way());
+                    }
+                    self.shipping.send(pack.cell, full, pack.permit);
+                }
                 None => bench.put_back(pack),
             }
             rest = filled.rest;
@@ -274,7 +281,8 @@ impl Inner {
 
     /// Seals items into a pack until it is full, or until there is something in it if it is to `leave`. For threads that compute.
     fn fill(&self, cell: &Arc<PackCell>, mut rest: VecDeque<Item>, leave: bool) -> Result<Filled> {
-        let placed = cell.fill(&mut rest, &self.records, self.shipping.options.check)?;
+        let (level, check) = (self.level.now(), self.shipping.options.check);
+        let placed = cell.fill(&mut rest, &self.records, level, check)?;
         self.shipping
             .placed(cell, placed.iter().map(|(_, entry)| entry));
         let finished = match rest.is_empty() && !leave {
@@ -298,7 +306,15 @@ impl Inner {
             true => self.oversize.min(capacity as u64),
             false => self.pack_size,
         };
-        let permit = self.budget.take(bytes).await;
+        let permit = match self.budget.try_take(bytes) {
+            Some(permit) => permit,
+            None => {
+                if !oversize {
+                    self.level.waited();
+                }
+                self.budget.take(bytes).await
+            }
+        };
         let writer = self.records.writer(&self.shipping.env)?;
         let builder = PackBuilder::new(role, capacity, &self.buffers);
         let cell = Arc::new(PackCell::new(role, builder, writer));
@@ -325,6 +341,7 @@ impl Inner {
             }
         }
         self.shipping.progress.all_over().await;
+        self.level.flushed();
         self.shipping.progress.failure.check()?;
         self.shipping.publish(true).await?;
         self.shipping.progress.failure.check()

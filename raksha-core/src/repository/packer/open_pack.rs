@@ -72,11 +72,12 @@ impl PackCell {
         }
     }
 
-    /// Moves items from the front of the list into the pack while they have room; says where they lie.
+    /// Moves items from the front of the list into the pack while they have room, compressed at `level`; says where they lie.
     pub(super) fn fill(
         &self,
         items: &mut VecDeque<Item>,
         records: &Records,
+        level: Option<i32>,
         check: bool,
     ) -> Result<Vec<(usize, PackEntry)>> {
         let mut placed = Vec::new();
@@ -94,7 +95,9 @@ impl PackCell {
                 break;
             }
             let entry = builder.add(item.id, |out| match &item.content {
-                Content::Chunk(plain) => records.write_chunk(writer, item.id, plain, check, out),
+                Content::Chunk(plain) => {
+                    records.write_chunk(writer, item.id, plain, level, check, out)
+                }
                 Content::Record(record) => {
                     out.extend_from_slice(record);
                     Ok(())

@@ -43,6 +43,11 @@ impl Progress {
         }
     }
 
+    /// How many uploads have begun and are not over.
+    pub(super) fn under_way(&self) -> usize {
+        self.uploads.borrow().under_way.len()
+    }
+
     /// Waits until every upload that has begun by now is over.
     pub(super) async fn all_over(&self) {
         let end = self.uploads.borrow().next;

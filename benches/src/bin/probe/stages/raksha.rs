@@ -11,7 +11,7 @@ use raksha_core::disk_file::FileReader;
 use raksha_core::env::{Compute, Env};
 use raksha_core::id::ChunkId;
 use raksha_core::image::{IngestOptions, ingest};
-use raksha_core::repository::{EngineOptions, Parameters, Repository, Secret, Target};
+use raksha_core::repository::{Compression, EngineOptions, Parameters, Repository, Secret, Target};
 use raksha_core::store::{Chunk, ChunkNamer, ChunkSource, ChunkStore, Role, Stored};
 use tokio::runtime::Runtime;
 
@@ -110,7 +110,12 @@ async fn repository(env: &Env, check: bool) -> Result<Repository> {
     options.check_new_chunks = check;
     let target = Target::new(Arc::new(InMemory::new()));
     let secret = Secret::key_file(&[7; 32]);
-    Ok(Repository::create(target, Parameters::default(), &secret, options).await?)
+    let parameters = Parameters {
+        // The level of the bare calls that this is compared with.
+        compression: Compression::Zstd { level: 1 },
+        ..Parameters::default()
+    };
+    Ok(Repository::create(target, parameters, &secret, options).await?)
 }
 
 /// Stores chunks under the names that this repository gives them.

@@ -2,7 +2,7 @@
 // Everything that is shown is text: nothing from anywhere is taken for markup.
 
 const $ = (id) => document.getElementById(id);
-const state = { token: null, project: null, jobs: [], policies: [], timer: null, restore: null, mayChange: false };
+const state = { token: null, project: null, jobs: [], policies: [], hooks: [], timer: null, restore: null, mayChange: false };
 
 function element(tag, text, name) {
   const made = document.createElement(tag);
@@ -91,6 +91,7 @@ async function enter(event) {
     state.mayChange = session.may_change;
     $("who").textContent = session.user.name + " in project " + session.project.name + (session.may_change ? "" : " (you may look only)");
     state.policies = (await ask("GET", of("/policies"))).policies;
+    state.hooks = (await ask("GET", of("/hooks"))).hooks;
   } catch (error) {
     state.token = null;
     say("refused", error.message);
@@ -160,6 +161,8 @@ function showJob(job) {
   const schedule = [job.in_words.schedule ?? "when asked to"];
   if (job.policy) schedule.push(element("div", "policy " + job.policy, "soft"));
   if (job.next_due) schedule.push(element("div", "next " + time(job.next_due), "soft"));
+  const hooks = (job.hooks ?? []).map((hook) => hook.name + (hook.if_fails === "warn" ? " (goes on if it fails)" : ""));
+  if (hooks.length) schedule.push(element("div", "calls " + hooks.join(", then "), "soft"));
   const run = job.newest_run;
   return row(job.name, job.in_words.servers, { parts: schedule }, job.in_words.retention, { parts: protection },
     { parts: run ? [mark(run.status), element("div", time(run.started), "soft")] : ["–"] },
@@ -195,7 +198,8 @@ function showRun(run) {
     }));
   }
   const counts = run.counts;
-  return row(when(run.started), jobName(run.job), { parts: outcome(run) }, number(size(counts.logical_bytes)), number(size(counts.read_bytes)),
+  const warnings = run.warnings.map((warning) => element("div", warning, "soft warn"));
+  return row(when(run.started), jobName(run.job), { parts: [...outcome(run), ...warnings] }, number(size(counts.logical_bytes)), number(size(counts.read_bytes)),
     number(size(counts.new_bytes)), number(size(counts.stored_bytes)), { parts: actions });
 }
 
@@ -223,6 +227,8 @@ function openJob() {
     policies.append(option);
   }
   describePolicy();
+  $("job-hooks").hidden = state.hooks.length === 0;
+  $("hooks").replaceChildren(...state.hooks.map(offerHook));
   say("job-trouble");
   $("job-dialog").showModal();
 }
@@ -231,6 +237,37 @@ function describePolicy() {
   const policy = state.policies.find((one) => one.name === $("job-policy").value);
   const parts = policy ? [policy.description, policy.in_words.schedule, "keeps " + policy.in_words.retention, policy.in_words.objective] : [];
   $("policy-words").textContent = parts.filter((part) => part).join(" · ");
+}
+
+const held = {
+  crash_across_disks: "all disks of a server are as after one power cut",
+  file_system: "file systems are written out and hold still",
+  application: "the application takes part",
+};
+
+function offerHook(hook, n) {
+  const offered = element("div", null, "hook");
+  const label = element("label", null, "check");
+  const chosen = element("input");
+  Object.assign(chosen, { type: "checkbox", id: "hook-" + n });
+  label.append(chosen, hook.name);
+  const fails = element("select");
+  Object.assign(fails, { id: "hook-fails-" + n, disabled: true });
+  fails.setAttribute("aria-label", "if " + hook.name + " fails");
+  for (const [value, text] of [["refuse", "if it fails, the run fails"], ["warn", "if it fails, go on with a warning"]]) {
+    const option = element("option", text);
+    option.value = value;
+    fails.append(option);
+  }
+  chosen.addEventListener("change", () => { fails.disabled = !chosen.checked; });
+  const holds = hook.holds ? "by the operator's word, " + (held[hook.holds] ?? hook.holds) : null;
+  const words = [hook.description, holds, "takes " + hook.within + " s at most"];
+  offered.append(label, fails, element("p", words.filter((part) => part).join(" · "), "hint"));
+  return offered;
+}
+
+function chosenHooks() {
+  return state.hooks.map((hook, n) => ({ name: hook.name, if_fails: $("hook-fails-" + n).value })).filter((_, n) => $("hook-" + n).checked);
 }
 
 function selector(text) {
@@ -245,6 +282,7 @@ async function makeJob(event) {
   const backupjob = {
     name: $("job-name").value,
     servers: list($("job-servers").value).map(selector),
+    hooks: chosenHooks(),
   };
   if ($("job-policy").value) backupjob.policy = $("job-policy").value;
   try {

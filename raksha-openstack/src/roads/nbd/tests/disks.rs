@@ -256,14 +256,27 @@ async fn a_reader_that_is_dropped_has_its_disk_closed() {
 struct Files {
     directory: tempfile::TempDir,
     format: &'static str,
-    made: Mutex<Option<u64>>,
+    /// The sizes of those made so far.
+    made: Mutex<Vec<u64>>,
     blank: bool,
+}
+
+impl Files {
+    /// Each has a file of its own: the server of one whose writer was dropped may hold it for a moment.
+    fn path(&self, number: usize) -> PathBuf {
+        self.directory.path().join(format!("written-{number}"))
+    }
 }
 
 #[async_trait]
 impl WriterBench for Files {
     async fn open(&self, size: u64) -> raksha_core::Result<Box<dyn DiskWriter>> {
-        let path = self.directory.path().join("written");
+        let number = {
+            let mut made = self.made.lock().unwrap();
+            made.push(size);
+            made.len()
+        };
+        let path = self.path(number);
         let make = ["create", "-f", self.format].map(std::ffi::OsStr::new);
         let length = size.to_string();
         run(
@@ -280,7 +293,6 @@ impl WriterBench for Files {
             before.write_at(0, rubbish.into()).await?;
             before.finish().await?;
         }
-        *self.made.lock().unwrap() = Some(size);
         let server = server(self.directory.path());
         let served = file(&path, self.format, true);
         Ok(Box::new(Watched {
@@ -294,8 +306,9 @@ impl WriterBench for Files {
         if std::fs::remove_file(whole).is_err() {
             return Ok(None);
         }
-        let size = self.made.lock().unwrap().unwrap();
-        let served = file(&self.directory.path().join("written"), self.format, false);
+        let made = self.made.lock().unwrap().clone();
+        let (number, size) = (made.len(), *made.last().unwrap());
+        let served = file(&self.path(number), self.format, false);
         let reader = server(self.directory.path()).read(&served, size).await?;
         Ok(Some(Box::new(reader)))
     }
@@ -331,7 +344,7 @@ async fn writers_keep_their_contract() {
         let bench = Files {
             directory: tempfile::tempdir().unwrap(),
             format,
-            made: Mutex::new(None),
+            made: Mutex::default(),
             blank,
         };
         check_writer(&bench, SEED).await.unwrap();
