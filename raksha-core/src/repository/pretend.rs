@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::Repository;
 use super::entry::{Action, Purpose};
 use super::index::{IndexObject, IndexPack};
+use super::merging::merge_indexes;
 use super::names::PackName;
 use super::pack::PackEntry;
 use super::packer::{Publish, UploadedPack};
@@ -96,6 +97,17 @@ pub async fn pretend_points(
     }
     session.close().await?;
     Ok(ids)
+}
+
+/// Merges small index objects as a collection does when it is done, but collects nothing.
+///
+/// # Errors
+/// Those of a collector.
+pub async fn merge_small_indexes(repository: &Repository) -> Result<()> {
+    let shared = Arc::clone(&repository.shared);
+    let session = Arc::new(Session::open(shared, Purpose::Collect, &[], "pretend").await?);
+    merge_indexes(&session).await?;
+    session.close().await
 }
 
 /// How many of these chunks an open repository knows, as those who store chunks ask it. Reads local files: not for threads that drive input and output.

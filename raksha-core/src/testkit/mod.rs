@@ -17,7 +17,8 @@ mod run_queue;
 mod seeded;
 
 pub use crate::repository::pretend::{
-    IndexFootprint, index_footprint, known_chunks, pretend_packs, pretend_points,
+    IndexFootprint, index_footprint, known_chunks, merge_small_indexes, pretend_packs,
+    pretend_points,
 };
 pub use authority::{AuthorityCase, PretendAuthority, check_authority};
 pub use catalog::check_catalog;

@@ -197,7 +197,10 @@ pub async fn act(arguments: &DeedArguments) -> Result<()> {
 }
 
 async fn make(place: &Place, arguments: &DeedArguments) -> Result<()> {
-    let target = target(place.quick().await?, arguments, true).await?;
+    let target = match arguments.home {
+        Home::Directory => place.quick_target().await?,
+        Home::Sqlite => target(place.quick().await?, arguments, true).await?,
+    };
     let (parameters, options) = (Parameters::default(), EngineOptions::default());
     let repository = Repository::create_as(ID, target, parameters, &secret(), options).await?;
     pretend_points(&repository, (0..arguments.points).map(summary)).await?;

@@ -1,5 +1,6 @@
 //! A repository with a great many chunks: opening it, finding chunks, collecting.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
@@ -12,16 +13,16 @@ use crate::Result;
 /// How large, and where
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Chunks of data; several sizes are measured one after the other
+    /// Chunks of data; a repository that grows is measured at each of these sizes, the smallest first
     #[arg(long, default_values_t = [1_000_000, 10_000_000, 100_000_000])]
     chunks: Vec<u64>,
     /// Recovery points
     #[arg(long, default_value_t = 10_000)]
     points: u64,
     /// Chunks that the trees of the points reach, if there are so many
-    #[arg(long, default_value_t = 5_000_000)]
+    #[arg(long, default_value_t = 1_000_000)]
     reached: u64,
-    /// Where the repositories are made: an index of 100 million chunks takes 4.4 GB there and again 4.4 GB as local cache
+    /// Where the repository is made: an index of 100 million chunks takes 4.4 GB there and again 4.4 GB as local cache
     #[arg(long, value_name = "DIR")]
     scratch: PathBuf,
     /// Keep the figures there, beside others that the file has
@@ -34,10 +35,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         Some(file) => Figures::load(file)?,
         None => Figures::default(),
     };
+    let folder = tempfile::tempdir_in(&arguments.scratch)?;
+    let mut had = 0;
     for chunks in &arguments.chunks {
-        let folder = tempfile::tempdir_in(&arguments.scratch)?;
         for phase in Phase::value_variants() {
-            let figure = measure(*phase, folder.path(), *chunks, arguments)?;
+            let figure = measure(*phase, folder.path(), had..*chunks, arguments)?;
             println!("{figure}");
             if *phase == Phase::Make {
                 continue;
@@ -47,27 +49,39 @@ pub fn run(arguments: &Arguments) -> Result<()> {
                 figures.save(file)?;
             }
         }
+        had = *chunks;
     }
     Ok(())
 }
 
-fn measure(phase: Phase, folder: &Path, chunks: u64, arguments: &Arguments) -> Result<Figure> {
+/// Does one thing to a repository of so many chunks, of which it had some before.
+fn measure(
+    phase: Phase,
+    folder: &Path,
+    chunks: Range<u64>,
+    arguments: &Arguments,
+) -> Result<Figure> {
     let machine = Machine::read()?;
+    // Every chunk that a point needs must be there from the beginning.
+    let smallest = arguments.chunks.iter().min().copied().unwrap_or_default();
+    let reached = arguments.reached.min(smallest);
     let name = phase.to_possible_value().ok_or("a phase without name")?;
     let told = in_a_process(&[
         "phase",
         name.get_name(),
         &folder.display().to_string(),
+        "--had",
+        &chunks.start.to_string(),
         "--chunks",
-        &chunks.to_string(),
+        &chunks.end.to_string(),
         "--points",
         &arguments.points.to_string(),
         "--reached",
-        &arguments.reached.to_string(),
+        &reached.to_string(),
     ])?;
     Ok(Figure {
         what: phase.title().to_owned(),
-        chunks,
+        chunks: chunks.end,
         points: arguments.points,
         took: serde_json::from_str(&told)?,
         machine,

@@ -1,6 +1,7 @@
 //! Repositories that are made up.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,11 +10,9 @@ use raksha_core::env::Env;
 use raksha_core::format::Chunking;
 use raksha_core::format::tree::{DEFAULT_SEGMENT, FANOUT, Item, Node, Root, RootNode};
 use raksha_core::id::{ChunkId, JobId, ProjectId, RunId};
-use raksha_core::repository::{
-    CollectOptions, EngineOptions, Parameters, Repository, Secret, Target, Writer,
-};
+use raksha_core::repository::{EngineOptions, Parameters, Repository, Secret, Target, Writer};
 use raksha_core::store::{Chunk, ChunkSource, ChunkStore, Role, RunCounts};
-use raksha_core::testkit::{Seeded, pretend_packs};
+use raksha_core::testkit::{Seeded, merge_small_indexes, pretend_packs};
 use raksha_core::{PointDisk, PointSummary, RecoveryPoint, Timestamp};
 use raksha_targets::Directory;
 
@@ -70,33 +69,57 @@ impl Place {
         ))
     }
 
-    /// The directory as a target, for making.
+    /// The directory as objects, for making.
     pub async fn quick(&self) -> Result<Arc<Quick>> {
         Ok(Arc::new(Quick::new(self.directory().await?, self.target())))
+    }
+
+    /// The directory as a target, for making.
+    pub async fn quick_target(&self) -> Result<Target> {
+        let quick = self.quick().await?;
+        Ok(Target::with_catalog(Arc::clone(&quick) as _, quick))
     }
 
     /// Opens the repository, with the local cache that processes before have left.
     pub async fn open(&self) -> Result<Repository> {
         let target = Target::new(self.directory().await?);
+        Ok(Repository::open(target, &secret(), self.options()).await?)
+    }
+
+    fn options(&self) -> EngineOptions {
         let mut options = EngineOptions::default();
         options.cache = Some(self.cache());
-        Ok(Repository::open(target, &secret(), options).await?)
+        options
     }
 }
 
-/// Makes a repository of `chunks` chunks of data and `points` recovery points, the trees of which reach the first `reached` of the chunks.
+/// Makes a repository of `points` recovery points, the trees of which reach the first `reached` chunks, and of no data.
 ///
 /// The points are real, a writer's session each, and so are their trees: [`DAYS`] days of as many disks as that takes. From day to day a disk loses some of its
-/// segments and has others. Then one collection tidies up. The packs of data are only named.
-pub async fn make(place: &Place, chunks: u64, points: u64, reached: u64) -> Result<()> {
-    let target = Target::new(place.quick().await?);
-    let options = EngineOptions::default();
-    let repository = Repository::create(target, Parameters::default(), &secret(), options).await?;
-    make_points(&repository, points, reached.min(chunks)).await?;
-    repository.collect(&CollectOptions::default()).await?;
-    let mut next = 0;
-    while next < chunks {
-        let end = chunks.min(next + PACK * LISTED);
+/// segments and has others. Then small indexes are merged.
+pub async fn make(place: &Place, points: u64, reached: u64) -> Result<()> {
+    let (target, parameters) = (place.quick_target().await?, Parameters::default());
+    let repository = Repository::create(target, parameters, &secret(), place.options()).await?;
+    make_points(&repository, points, reached).await?;
+    // As the collections of a year would have: each names a limited number of them.
+    let mut left = u64::MAX;
+    loop {
+        let indexes = repository.stats().await?.indexes;
+        if indexes >= left {
+            return Ok(());
+        }
+        left = indexes;
+        merge_small_indexes(&repository).await?;
+    }
+}
+
+/// Adds the chunks of these numbers to the repository. Their packs are only named.
+pub async fn grow(place: &Place, chunks: Range<u64>) -> Result<()> {
+    let target = place.quick_target().await?;
+    let repository = Repository::open(target, &secret(), place.options()).await?;
+    let mut next = chunks.start;
+    while next < chunks.end {
+        let end = chunks.end.min(next + PACK * LISTED);
         let starts = (next..end).step_by(PACK as usize);
         let pack = |start: u64| (start..end.min(start + PACK)).map(chunk).collect();
         pretend_packs(&repository, starts.map(pack).collect(), RECORD).await?;

@@ -22,7 +22,7 @@ const COMMITS: u64 = 10;
 /// What to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Phase {
-    /// Make the repository.
+    /// Make the repository, if there is none, and add chunks.
     Make,
     /// Open it with an empty local cache.
     OpenCold,
@@ -48,6 +48,10 @@ pub struct Arguments {
     #[arg(value_enum)]
     phase: Phase,
     folder: PathBuf,
+    /// Chunks that it has before
+    #[arg(long)]
+    had: u64,
+    /// Chunks that it has, or is to have
     #[arg(long)]
     chunks: u64,
     #[arg(long)]
@@ -77,6 +81,7 @@ pub async fn run(arguments: &Arguments) -> Result<()> {
     let Arguments {
         phase,
         folder,
+        had,
         chunks,
         points,
         reached,
@@ -85,10 +90,16 @@ pub async fn run(arguments: &Arguments) -> Result<()> {
     let took = match phase {
         Phase::Make => {
             let begun = Begun::now()?;
-            made::make(&place, *chunks, *points, *reached).await?;
+            if !place.target().exists() {
+                made::make(&place, *points, *reached).await?;
+            }
+            made::grow(&place, *had..*chunks).await?;
             begun.took(1)?
         }
         Phase::OpenCold | Phase::OpenWarm => {
+            if *phase == Phase::OpenCold {
+                fs::remove_dir_all(place.cache())?;
+            }
             let begun = Begun::now()?;
             let repository = place.open().await?;
             let took = begun.took(1)?;

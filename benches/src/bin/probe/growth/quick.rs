@@ -7,15 +7,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
     ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
+use raksha_core::store::{Appended, ManifestCatalog, ObjectCatalog};
 use raksha_targets::Directory;
 
-/// What [`Directory`] is, but objects are written as plain files, with nothing synced: to make in minutes what would grow in a year. Not for measuring.
+/// What [`Directory`] is, and the log in it, but objects are written as plain files, with nothing synced: to make in minutes what would grow in a year. Not for
+/// measuring.
 #[derive(Debug)]
 pub struct Quick {
     inner: Arc<Directory>,
@@ -46,6 +49,31 @@ impl Quick {
 impl fmt::Display for Quick {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} without syncing", self.inner)
+    }
+}
+
+#[async_trait]
+impl ManifestCatalog for Quick {
+    async fn append(&self, number: u64, entry: Bytes) -> raksha_core::Result<Appended> {
+        let location = ObjectCatalog::location(number);
+        match self.write(&location, &entry.into(), true) {
+            Ok(()) => Ok(Appended::Done),
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(Appended::Taken),
+            Err(e) => Err(raksha_core::Error::io("append to log", e)),
+        }
+    }
+
+    async fn read(&self, number: u64, limit: usize) -> raksha_core::Result<Vec<Bytes>> {
+        let mut entries = Vec::new();
+        for number in (number..).take(limit) {
+            let location = ObjectCatalog::location(number);
+            match fs::read(self.root.join(location.as_ref())) {
+                Ok(bytes) => entries.push(bytes.into()),
+                Err(e) if e.kind() == ErrorKind::NotFound => break,
+                Err(e) => return Err(raksha_core::Error::io("read log", e)),
+            }
+        }
+        Ok(entries)
     }
 }
 
