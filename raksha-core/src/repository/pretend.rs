@@ -40,7 +40,7 @@ pub async fn pretend_packs(
     let uploaded: Vec<UploadedPack> = uploaded.collect();
     let index = IndexObject::build(uploaded.iter().map(|u| (u.pack, &u.entries[..])))?;
     Publisher(Arc::clone(&session))
-        .publish(&index, &uploaded)
+        .publish(index, &uploaded)
         .await?;
     session.close().await
 }
@@ -143,6 +143,8 @@ pub fn index_footprint(repository: &Repository) -> IndexFootprint {
 mod tests {
     use object_store::memory::InMemory;
 
+    use super::super::entry::AddedPack;
+    use super::super::names::{IndexName, ObjectKind};
     use super::*;
     use crate::Kind;
     use crate::repository::{CollectOptions, EngineOptions, Happened, Parameters, Secret, Target};
@@ -212,6 +214,49 @@ mod tests {
             assert!(entry.len() <= 1 << 20, "an entry has {} bytes", entry.len());
         }
         assert_eq!(repository.stats().await.unwrap().void_entries, 0);
+    }
+
+    /// A process that slept between publishing packs and finding them itself, while its session was fenced off and the packs were retired.
+    #[tokio::test]
+    async fn what_was_retired_before_its_writer_found_it_is_not_found() {
+        let target = target();
+        let repository = create(target.clone()).await;
+        let shared = Arc::clone(&repository.shared);
+        let session = Session::open(Arc::clone(&shared), Purpose::Write, &[], "sleeps").await;
+        let session = session.unwrap();
+        let uploaded = [pretend_pack(session.id, 0, &[chunk(1)], 100)];
+        let index = IndexObject::build(uploaded.iter().map(|u| (u.pack, &u.entries[..]))).unwrap();
+        let name = IndexName::new(session.id, index.hash);
+        let bytes = index.bytes.clone().into();
+        shared
+            .put_new(name, ObjectKind::Index, bytes)
+            .await
+            .unwrap();
+        let added = vec![AddedPack {
+            hash: uploaded[0].pack.name.hash,
+            bytes: uploaded[0].pack.length,
+            role: Role::Data,
+        }];
+        let append = session.append(|_| {
+            Ok(Action::PacksAdded {
+                index: index.hash,
+                index_bytes: index.bytes.len() as u64,
+                packs: added.clone(),
+            })
+        });
+        let (number, _) = append.await.unwrap();
+
+        let other = open(target).await;
+        other.shared.fence(session.id, "test").await.unwrap();
+        let collected = other.collect(&CollectOptions::default()).await.unwrap();
+        assert_eq!(collected.retired_packs, 1);
+        shared.refresh().await.unwrap();
+        shared.find_own(number, index.clone()).await.unwrap();
+        assert_eq!(known_chunks(&repository, &[chunk(1)]).unwrap(), 0);
+        // Nothing was said of it by the log that the lookup knows: then it is found.
+        let next = shared.followed().await;
+        shared.find_own(next, index).await.unwrap();
+        assert_eq!(known_chunks(&repository, &[chunk(1)]).unwrap(), 1);
     }
 
     #[tokio::test]

@@ -181,6 +181,17 @@ impl Shared {
         self.loaded.lock().await.next
     }
 
+    /// Has the lookup find what a session of this process published with entry `number`. If it has followed the log beyond that entry, it knows already what
+    /// became of those packs: the session may have been fenced off and they retired meanwhile, and what is added now would be found until the next entry.
+    pub(crate) async fn find_own(&self, number: u64, index: IndexObject) -> Result<()> {
+        let loaded = self.loaded.lock().await;
+        if loaded.next <= number {
+            let lookup = Arc::clone(&self.lookup);
+            self.env.compute(move || lookup.add(vec![index])).await??;
+        }
+        Ok(())
+    }
+
     /// Brings the lookup to `state`: index objects that are new are loaded, packs that were retired are no longer found.
     async fn follow(&self, state: &State) -> Result<()> {
         let mut loaded = self.loaded.lock().await;

@@ -157,7 +157,7 @@ pub(crate) struct Publisher(pub(crate) Arc<Session>);
 
 #[async_trait]
 impl Publish for Publisher {
-    async fn publish(&self, index: &IndexObject, packs: &[UploadedPack]) -> Result<()> {
+    async fn publish(&self, index: IndexObject, packs: &[UploadedPack]) -> Result<()> {
         let session = &self.0;
         let name = IndexName::new(session.id, index.hash);
         session
@@ -177,7 +177,8 @@ impl Publish for Publisher {
                 packs: added.clone(),
             })
         });
-        append.await.map(drop)
+        let (number, _) = append.await?;
+        session.shared.find_own(number, index).await
     }
 }
 

@@ -30,8 +30,8 @@ pub(crate) struct UploadedPack {
 /// Makes packs known to everyone: stores their index and appends them to the log.
 #[async_trait]
 pub(crate) trait Publish: Send + Sync {
-    /// After this, the packs are found by others. Called for one batch at a time. The packer adds the index to its own lookup.
-    async fn publish(&self, index: &IndexObject, packs: &[UploadedPack]) -> Result<()>;
+    /// After this, the packs are found by others and in the packer's own lookup; there unless they were retired at once. Called for one batch at a time.
+    async fn publish(&self, index: IndexObject, packs: &[UploadedPack]) -> Result<()>;
 }
 
 /// Where a chunk of this session is before it is published. None while it is being sealed.
@@ -217,9 +217,7 @@ impl Shipping {
             IndexObject::build(listed).map(|index| (index, packs))
         };
         let (index, packs) = self.env.compute(build).await??;
-        self.publisher.publish(&index, &packs).await?;
-        let lookup = Arc::clone(&self.lookup);
-        self.env.compute(move || lookup.add(vec![index])).await??;
+        self.publisher.publish(index, &packs).await?;
         // Only now: a chunk is always either pending or in the lookup.
         self.unclaim(packs.iter().flat_map(|up| &up.entries).map(|e| &e.id));
         Ok(())

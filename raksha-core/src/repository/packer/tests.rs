@@ -21,15 +21,15 @@ use crate::repository::seeded::Seeded;
 use crate::store::ChunkNamer;
 
 /// Remembers what was published.
-#[derive(Default)]
 struct Published {
+    lookup: Arc<Lookup>,
     batches: Mutex<Vec<(IndexObject, Vec<UploadedPack>)>>,
     failing: AtomicBool,
 }
 
 #[async_trait]
 impl Publish for Published {
-    async fn publish(&self, index: &IndexObject, packs: &[UploadedPack]) -> Result<()> {
+    async fn publish(&self, index: IndexObject, packs: &[UploadedPack]) -> Result<()> {
         tokio::task::yield_now().await;
         if self.failing.load(Ordering::SeqCst) {
             return Err(Error::new(Kind::Fenced, "publish", "told to fail"));
@@ -38,7 +38,7 @@ impl Publish for Published {
             .lock()
             .unwrap()
             .push((index.clone(), packs.to_vec()));
-        Ok(())
+        self.lookup.add(vec![index])
     }
 }
 
@@ -62,7 +62,12 @@ fn world_in(env: Env, budget: u64, cipher: Cipher) -> World {
     let namer = ChunkNamer::new([2; 32]);
     let records = Arc::new(Records::new(sealing, Compression::default(), namer));
     let lookup = Arc::new(Lookup::new(1 << 20, None).unwrap());
-    let (target, published) = (Arc::<Target>::default(), Arc::<Published>::default());
+    let target = Arc::<Target>::default();
+    let published = Arc::new(Published {
+        lookup: Arc::clone(&lookup),
+        batches: Mutex::default(),
+        failing: AtomicBool::default(),
+    });
     let options = Options {
         pack_size: 64 * KIB,
         open_packs: 3,
