@@ -1,5 +1,6 @@
 //! Sessions end, however slow or broken the target is: one that stays open would keep what it pins from being collected.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,6 +77,21 @@ async fn a_session_whose_beginning_was_never_answered_is_taken_up_all_the_same()
     assert!(repository.sessions().await.unwrap().is_empty());
     let back = restore(&repository, stored.points[0].0).await.unwrap();
     assert_eq!(back.as_ref(), Some(&stored.points[0].1));
+}
+
+/// The first try to append was done and never answered, the second was refused.
+#[tokio::test(start_paused = true)]
+async fn what_was_done_is_done_though_a_later_try_was_refused() {
+    let random = &mut Random::announced("sessions");
+    let stored = Stored::new(random).await;
+    let repository = stored.open().await.unwrap();
+    let point = stored.points[0].0;
+    stored.overlay.lose_answers(1);
+    stored.overlay.refuse_writes(io::ErrorKind::StorageFull, 1);
+    repository.forget(&[point], "test").await.unwrap();
+    stored.overlay.repair();
+    let points = repository.points().await.unwrap();
+    assert!(points.iter().all(|known| known.id != point));
 }
 
 /// What a process published itself, and what was collected while it looked away, is not taken for known when it comes back.

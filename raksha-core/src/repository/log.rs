@@ -130,6 +130,8 @@ impl Log {
     async fn try_append(&self, state: &Arc<State>, entry: &Bytes) -> Result<bool> {
         let mut wait = Duration::from_millis(50);
         let mut attempt = 1;
+        // Why it is not known what became of an earlier attempt.
+        let mut unclear = None;
         loop {
             let error = match self.catalog.append(state.next, entry.clone()).await {
                 Ok(Appended::Done) => return Ok(true),
@@ -143,9 +145,14 @@ impl Log {
             // What was damaged on its way to us is as good as no answer.
             let worth_another = error.is_retryable() || error.kind() == Kind::Corrupt;
             if attempt == ATTEMPTS || !worth_another {
-                return Err(error);
+                // This one is refused; an earlier one may have done it all the same, or may yet.
+                let Some(unclear) = unclear else {
+                    return Err(error);
+                };
+                return self.is_there(state, entry).await.or(Err(unclear));
             }
             tracing::debug!(number = state.next, %error, "append without answer; looking again");
+            unclear.get_or_insert(error);
             tokio::time::sleep(wait).await;
             wait *= 2;
             attempt += 1;
