@@ -15,10 +15,10 @@ use super::names::CHECKPOINTS;
 use super::sign::{Signer, Verifier, split_signature};
 use crate::error::{Error, Kind, Result};
 
-/// A checkpoint is written when the log has grown by this many entries,
+/// A checkpoint is written when the log has grown by this many entries, at least.
 const EVERY: u64 = 64;
 
-/// or by one entry for this many things that the state lists, if that is more: so what writing them costs an entry does not grow with the repository, and what is left
+/// Of a large state one is written when the log has grown by one entry for this many things that the state lists: so what writing them costs an entry does not grow with the repository, and what is left
 /// to read behind the newest stays small beside it.
 const LISTED: usize = 256;
 

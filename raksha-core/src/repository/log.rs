@@ -131,7 +131,7 @@ impl Log {
         let mut wait = Duration::from_millis(50);
         let mut attempt = 1;
         // Why it is not known what became of an earlier attempt.
-        let mut unclear = None;
+        let mut unclear: Option<Error> = None;
         loop {
             let error = match self.catalog.append(state.next, entry.clone()).await {
                 Ok(Appended::Done) => return Ok(true),
@@ -149,6 +149,7 @@ impl Log {
                 let Some(unclear) = unclear else {
                     return Err(error);
                 };
+                let unclear = unclear.with("the last try", error);
                 return self.is_there(state, entry).await.or(Err(unclear));
             }
             tracing::debug!(number = state.next, %error, "append without answer; looking again");
