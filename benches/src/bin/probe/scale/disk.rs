@@ -115,11 +115,19 @@ pub async fn repository(
     objects: Arc<dyn ObjectStore>,
     guard: GuardOptions,
 ) -> Result<(Repository, Metrics)> {
+    repository_with(objects, guard, Parameters::default()).await
+}
+
+/// The same, made with these parameters.
+pub async fn repository_with(
+    objects: Arc<dyn ObjectStore>,
+    guard: GuardOptions,
+    parameters: Parameters,
+) -> Result<(Repository, Metrics)> {
     let guarded = Guarded::new(objects, true, guard, Env::system());
     let metrics = guarded.metrics().clone();
     let target = Target::new(Arc::new(guarded));
     let secret = Secret::key_file(&[7; 32]);
-    let parameters = Parameters::default();
     let repository =
         Repository::create(target, parameters, &secret, EngineOptions::default()).await?;
     Ok((repository, metrics))
