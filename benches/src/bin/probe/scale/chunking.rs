@@ -45,9 +45,11 @@ pub async fn run(arguments: &Arguments) -> Result<()> {
 
 /// A row of the table.
 async fn measure(chunking: Chunking, images: &[PathBuf]) -> Result<String> {
-    let mut parameters = Parameters::default();
-    parameters.chunking = chunking;
-    parameters.compression = Compression::Zstd { level: 1 };
+    let parameters = Parameters {
+        chunking,
+        compression: Compression::Zstd { level: 1 },
+        ..Parameters::default()
+    };
     let (repository, metrics) = repository_with(
         Arc::new(InMemory::new()),
         GuardOptions::default(),
