@@ -143,6 +143,11 @@ impl ResourceDiscovery for OpenStack {
     async fn discover(&self, selection: &Selection) -> Result<ResourceGraph> {
         discovery::discover(&self.client, selection).await
     }
+
+    fn place(&self) -> String {
+        // Keystone draws these ids at random, so no two clouds have the same; addresses differ from user to user.
+        format!("project {}", self.client.principal().project.id)
+    }
 }
 
 #[async_trait]

@@ -40,6 +40,20 @@ impl Lab {
         self.folder.join("clouds.yaml")
     }
 
+    /// What the guests' first disks begin with, raw.
+    pub fn guest(&self) -> PathBuf {
+        self.folder.join("guest.raw")
+    }
+
+    /// Copies what lies in the Ceph cluster for a volume to a file, which must not be there yet.
+    pub fn copy_volume(&self, id: &str, to: &Path) {
+        let mut rbd = Command::new("rbd");
+        rbd.args(["--id", "openstack", "--no-progress", "export"])
+            .arg(format!("volumes/volume-{id}"))
+            .arg(to);
+        self.run(&mut rbd);
+    }
+
     /// Runs a script of `tests/lab` and gives what it printed.
     pub fn script(&self, name: &str, arguments: &[&str]) -> String {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("lab").join(name);

@@ -1,11 +1,13 @@
 //! What the tests of the whole share: seeded randomness, disks in memory, targets that misbehave, and the `raksha` program.
 
+mod abroad;
 mod apart;
 mod browser;
 mod crash_points;
 mod gateway;
 mod lab;
 mod memory_disk;
+mod narrow;
 mod overlay;
 mod place;
 mod program;
@@ -21,12 +23,14 @@ pub mod tenant;
 mod web;
 mod world;
 
+pub use abroad::{Abroad, hash, translated};
 pub use apart::Apart;
 pub use browser::Browser;
 pub use crash_points::{Hangs, Points, alike, die_at, points};
 pub use gateway::Gateway;
 pub use lab::{Lab, Line, lines, wait};
 pub use memory_disk::{MemoryDisk, MemorySink};
+pub use narrow::{credentials, is_narrow};
 pub use overlay::Overlay;
 pub use place::{Place, contents, disks, files, is_id, text};
 pub use program::{Build, Program, Said};

@@ -63,4 +63,8 @@ pub struct Selection(pub Vec<ServerSelector>);
 pub trait ResourceDiscovery: Send + Sync + fmt::Debug {
     /// The selected servers and all that belongs to them.
     async fn discover(&self, selection: &Selection) -> Result<ResourceGraph>;
+
+    /// Names the cloud in which it finds them, and the project there: one text for one place, whoever works in it, and another for any other. It is recorded
+    /// with runs and restores, since what they leave is there and nowhere else: elsewhere it looks like something that is gone already.
+    fn place(&self) -> String;
 }

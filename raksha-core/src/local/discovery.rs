@@ -21,6 +21,10 @@ impl ResourceDiscovery for LocalCloud {
         let servers = select(&graph, selection)?;
         Ok(cut(graph, &servers))
     }
+
+    fn place(&self) -> String {
+        format!("directory {}", self.path().display())
+    }
 }
 
 /// The ids of the selected servers.

@@ -297,7 +297,7 @@ impl Raksha {
         self.jobs.delete_job(&self.project, id).await?;
         let mut left = Vec::new();
         for run in self.runs(Some(id)).await? {
-            let record = self.record_of(run.id);
+            let record = self.record_of(run.id, run.place.as_deref());
             let released = record.release(self, |_| false).await;
             left.extend(released.left);
         }
@@ -324,11 +324,12 @@ impl Raksha {
         })
     }
 
-    /// Where temporaries of a run or restore are recorded.
-    pub(super) fn record_of(&self, owner: impl ToString) -> Record {
+    /// Where temporaries of a run or restore are recorded, which made them at `place`.
+    pub(super) fn record_of(&self, owner: impl ToString, place: Option<&str>) -> Record {
         Record {
             jobs: self.jobs.clone(),
             owner: owner.to_string(),
+            place: place.map(str::to_owned),
         }
     }
 }

@@ -63,7 +63,7 @@ impl Raksha {
         if !with_rest.is_empty() {
             let anchors = self.anchors().await?;
             for run in with_rest {
-                let record = self.record_of(run.id);
+                let record = self.record_of(run.id, run.place.as_deref());
                 let keep = |marker: &str| anchors.contains(&(run.id, marker.to_owned()));
                 let released = record.release(self, |t| keep(&t.marker)).await;
                 reaped.released += released.gone.len();

@@ -169,6 +169,7 @@ impl Raksha {
         let run = RestoreRun {
             id: RestoreId::random(self.env())?,
             project: self.project.clone(),
+            place: Some(self.cloud.discovery.place()),
             point: plan.point,
             started,
             seen: started,
@@ -236,7 +237,7 @@ impl RestoreHandle {
 
     async fn work(&self, gauge: &Gauge, lost: &Cancel) -> Result<RestoreReport> {
         let id = self.id;
-        let record = self.raksha.record_of(id);
+        let record = self.raksha.record_of(id, None);
         let rebuild = Rebuild {
             raksha: &self.raksha,
             plan: &self.plan,

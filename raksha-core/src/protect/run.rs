@@ -144,6 +144,7 @@ impl Raksha {
             id,
             job: job.id,
             project: self.project.clone(),
+            place: Some(self.cloud.discovery.place()),
             due,
             started: now,
             seen: now,
@@ -209,7 +210,9 @@ impl RunHandle {
     }
 
     async fn work(&self, gauge: &Gauge, lost: &Cancel) -> Result<RunReport> {
-        let record = self.raksha.record_of(self.run.id);
+        let record = self
+            .raksha
+            .record_of(self.run.id, self.run.place.as_deref());
         let mut session = None;
         let backup = Backup {
             raksha: &self.raksha,
@@ -278,7 +281,7 @@ impl RunHandle {
         for run in self.raksha.runs(Some(self.job.id)).await? {
             let ended = run.state != RunState::Running && run.id != self.run.id;
             if ended && owners.contains(&run.id.to_string()) {
-                let record = self.raksha.record_of(run.id);
+                let record = self.raksha.record_of(run.id, run.place.as_deref());
                 let released = record.release(&self.raksha, |_| false).await;
                 left.extend(released.left);
             }

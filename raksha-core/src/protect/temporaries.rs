@@ -9,7 +9,7 @@ use super::event::{Feed, Warning};
 use super::hooks;
 use super::raksha::Raksha;
 use crate::cloud::{Recorder, Temporary};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::store::JobStore;
 
 /// How many of one kind are released at once.
@@ -21,6 +21,8 @@ pub(super) struct Record {
     pub(super) jobs: Arc<dyn JobStore>,
     /// A run or restore, by its id.
     pub(super) owner: String,
+    /// Where it made them, if that is known.
+    pub(super) place: Option<String>,
 }
 
 #[async_trait]
@@ -65,7 +67,7 @@ pub(super) struct Released {
 
 impl Record {
     /// Releases all that is recorded but what `keep` says: the latest first, since it may have been made from what is older, and what is alike and was
-    /// made in a row together; hooks one by one. What cannot be released stays recorded.
+    /// made in a row together; hooks one by one. What cannot be released, or is [elsewhere](Self::elsewhere), stays recorded.
     pub(super) async fn release(
         &self,
         raksha: &Raksha,
@@ -80,7 +82,15 @@ impl Record {
             }
         };
         let latest = recorded.into_iter().map(|(_, temporary)| temporary).rev();
-        let wanted: Vec<Temporary> = latest.filter(|t| !keep(t)).collect();
+        let mut wanted: Vec<Temporary> = latest.filter(|t| !keep(t)).collect();
+        if let Some(elsewhere) = self.elsewhere(raksha) {
+            let all = wanted.len();
+            // Whom hooks speak to is in no cloud.
+            wanted.retain(|temporary| temporary.kind == hooks::KIND);
+            released
+                .left
+                .extend((wanted.len() < all).then_some(elsewhere));
+        }
         for alike in wanted.chunk_by(|a, b| a.kind == b.kind && a.kind != hooks::KIND) {
             let ends: Vec<_> = (alike.iter())
                 .map(|temporary| self.end(raksha, temporary).boxed())
@@ -105,6 +115,20 @@ impl Record {
             _ => raksha.cloud.snapshots.release(temporary).await?,
         }
         self.released(&temporary.marker).await
+    }
+
+    /// What to say if the owner made its things in another place than `raksha` works in. Here they look as if they were gone, and nobody would look for them
+    /// any more if they were forgotten for that.
+    pub(super) fn elsewhere(&self, raksha: &Raksha) -> Option<Left> {
+        let (there, here) = (self.place.as_ref()?, raksha.cloud.discovery.place());
+        (*there != here).then(|| {
+            let message = "it is in another cloud or project than this one: clean up with that one";
+            let error = Error::new(Kind::Conflict, "remove what was left", message)
+                .with("there", there)
+                .with("here", here)
+                .retryable(false);
+            self.left("what it made", error)
+        })
     }
 
     pub(super) fn left(&self, what: impl Into<String>, error: Error) -> Left {

@@ -53,7 +53,7 @@ impl Raksha {
     /// Removes everything that is recorded of `restore`, the latest first, and brings the record up to date.
     pub(super) async fn undo_recorded(&self, mut restore: RestoreRun) -> Undone {
         let mut undone = Undone::default();
-        let record = self.record_of(restore.id);
+        let record = self.record_of(restore.id, restore.place.as_deref());
         let temporaries = match self.jobs.temporaries(Some(&record.owner)).await {
             Ok(temporaries) => temporaries,
             Err(error) => {
@@ -62,6 +62,12 @@ impl Raksha {
                 return undone;
             }
         };
+        let nothing = temporaries.is_empty() && restore.created.is_empty();
+        if let Some(elsewhere) = record.elsewhere(self).filter(|_| !nothing) {
+            undone.left.push(elsewhere);
+            undone.created = restore.created;
+            return undone;
+        }
         // These first: what was being created when the end came, and is only known by its record, needs what was created before it.
         for (_, temporary) in temporaries.into_iter().rev() {
             let gone = async {

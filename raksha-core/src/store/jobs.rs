@@ -102,6 +102,9 @@ pub struct BackupRun {
     pub job: JobId,
     /// The job's owner.
     pub project: ProjectId,
+    /// [Where](crate::cloud::ResourceDiscovery::place) it has its servers; none in records from before that was noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
     /// When it was due; none if somebody asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<Timestamp>,

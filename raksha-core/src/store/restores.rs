@@ -14,6 +14,9 @@ pub struct RestoreRun {
     pub id: RestoreId,
     /// Who asked for it.
     pub project: ProjectId,
+    /// [Where](crate::cloud::ResourceDiscovery::place) it creates; none in records from before that was noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
     /// What is brought back.
     pub point: PointId,
     /// When it began.

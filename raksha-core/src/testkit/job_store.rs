@@ -63,6 +63,7 @@ pub(super) fn run(of: &BackupJob, n: u8, started: u64) -> BackupRun {
         id: RunId::from_bytes([n; 16]),
         job: of.id,
         project: of.project.clone(),
+        place: Some("here".to_owned()),
         due: Some(Timestamp::from_millis(started)),
         started: Timestamp::from_millis(started),
         seen: Timestamp::from_millis(started),
@@ -322,6 +323,7 @@ async fn restores(store: &dyn JobStore) {
     let restore = |n: u8, started: u64| RestoreRun {
         id: RestoreId::from_bytes([n; 16]),
         project: a.clone(),
+        place: Some("here".to_owned()),
         point: PointId::from_bytes([9; 32]),
         started: Timestamp::from_millis(started),
         seen: Timestamp::from_millis(started),

@@ -58,6 +58,10 @@ const FLOATING_IP: Words = Words {
     operation: "create floating IP",
 };
 
+/// What is not the same from cloud to cloud, and what servers can be without: as large packets as there were, where a network has by itself what the cloud
+/// has; and names in DNS. No cloud tells beforehand what it takes.
+const DISPENSABLE: [&str; 3] = ["mtu", "dns_name", "dns_domain"];
+
 impl Restorer {
     pub(super) async fn network(
         &self,
@@ -298,7 +302,13 @@ impl Restorer {
     ) -> Result<String> {
         let same = bodies::floating_ip(point, there, true)?;
         let made = match self.neutron(&FLOATING_IP, same, recorder).await {
-            Err(error) if matches!(error.kind(), Kind::Denied | Kind::AlreadyExists) => {
+            // In another cloud there is no such address.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    Kind::Denied | Kind::AlreadyExists | Kind::Invalid
+                ) =>
+            {
                 tracing::info!(address = %point.address, %error, "the floating IP gets another address");
                 let any = bodies::floating_ip(point, there, false)?;
                 self.neutron(&FLOATING_IP, any, recorder).await
@@ -314,7 +324,29 @@ impl Restorer {
         Ok(id)
     }
 
+    /// Creates something; if the cloud does not take it like this, without what can be [dispensed with](DISPENSABLE).
     async fn neutron(
+        &self,
+        words: &Words,
+        body: Value,
+        recorder: &dyn Recorder,
+    ) -> Result<(String, Value)> {
+        let mut less = body.clone();
+        let mut left_out = DISPENSABLE.to_vec();
+        left_out.retain(|key| {
+            less.as_object_mut()
+                .is_some_and(|fields| fields.remove(*key).is_some())
+        });
+        match self.neutron_as_it_is(words, body, recorder).await {
+            Err(error) if error.kind() == Kind::Invalid && !left_out.is_empty() => {
+                tracing::warn!(?left_out, %error, "the cloud refuses what the original had, so it is asked for less");
+                self.neutron_as_it_is(words, less, recorder).await
+            }
+            made => made,
+        }
+    }
+
+    async fn neutron_as_it_is(
         &self,
         words: &Words,
         mut body: Value,

@@ -373,8 +373,12 @@ impl DevCloud {
         })
     }
 
-    /// Does what `user` asks for, without HTTP: for making things in the beginning.
-    pub(super) fn ask(&self, user: &str, method: &str, path: &str, body: Value) -> Result<Value> {
+    /// Does what `user` asks for in the project of the same name, without HTTP and without waiting: for making in the beginning what [`seed`](Self::seed) does
+    /// not. In a path, such as `/volume/v3/{project}/volumes`, `{project}` is the project's id. Gives the answer.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) if there is no such user, [`Internal`](ErrorKind::Internal) with the answer if the cloud refuses.
+    pub fn ask(&self, user: &str, method: &str, path: &str, body: Value) -> Result<Value> {
         let (user_id, project) = (
             self.named(Kind::User, user)?,
             self.named(Kind::Project, user)?,

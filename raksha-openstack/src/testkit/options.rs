@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use raksha_core::env::Env;
 
+use crate::client::Service;
+
 /// How a [`DevCloud`](super::DevCloud) is to behave. [`Options::default`] is a cloud in a hurry: every change of state takes a few milliseconds.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -22,8 +24,14 @@ pub struct Options {
     pub local_image_format: &'static str,
     /// The most entries of one page of a list, whatever a client asks for (`max_limit` of the real services).
     pub page: usize,
-    /// Whether the services know access rules of application credentials (`service_type` in their configuration). Those that do not refuse whoever has any.
-    pub access_rules: bool,
+    /// Services that know no access rules of application credentials (no `service_type` in their configuration), and refuse whoever has any.
+    pub without_access_rules: Vec<Service>,
+    /// The only availability zone, of servers and of volumes.
+    pub zone: &'static str,
+    /// The largest packets of networks, in bytes: what a new one has unless it asks for less.
+    pub mtu: u64,
+    /// Whether Neutron knows names in DNS (its extension `dns-integration`), which many clouds do and the lab does not.
+    pub dns: bool,
     /// How long Nova waits for a guest's agent before it gives up freezing it.
     pub agent_timeout: Duration,
 }
@@ -38,7 +46,10 @@ impl Default for Options {
             bulk_delete: false,
             local_image_format: "qcow2",
             page: 1000,
-            access_rules: true,
+            without_access_rules: Vec::new(),
+            zone: "nova",
+            mtu: 1500,
+            dns: false,
             agent_timeout: Duration::from_millis(200),
         }
     }

@@ -272,6 +272,62 @@ async fn tokens_credentials_and_trusts() {
     .await;
 }
 
+/// Rules are kept by each service, with a refusal like that of a token that is none.
+#[tokio::test]
+async fn credentials_that_are_good_for_some_requests() {
+    both(async |cloud| {
+        let demo = cloud.demo.clone();
+        let rule = |service: &str, path: &str| {
+            let url = demo.url(&format!("{service}:{path}"));
+            let (_, path) = url.split_once("//").unwrap().1.split_once('/').unwrap();
+            json!({"service": service, "method": "GET", "path": format!("/{path}")})
+        };
+        let rules = [
+            rule("compute", "/servers/*"),
+            rule("volumev3", "/volumes/*"),
+            rule("image", "/images/*"),
+            rule("network", "/networks/{id}"),
+        ];
+        let credentials = format!("identity:/users/{}/application_credentials", demo.user);
+        let wanted = json!({"application_credential": {"name": "devcloud-r", "secret": "s3cret", "access_rules": rules}});
+        let made = demo.post(&credentials, wanted).await.expect(201).text("/application_credential/id");
+        let by = json!({"auth": {"identity": {"methods": ["application_credential"],
+            "application_credential": {"id": made, "secret": "s3cret"}}}});
+        let lent = Somebody::by(&demo.url("identity:"), by).await;
+        for path in [
+            "compute:/servers/nope",
+            "compute:/servers",
+            "compute:/servers/nope/ips",
+            "volumev3:/volumes/nope",
+            "volumev3:/snapshots/nope",
+            "image:/images/nope",
+            "image:/images",
+            "network:/networks/nope",
+            "network:/ports/nope",
+            // Keystone knows the rules, and keeps none.
+            "identity:/auth/projects",
+        ] {
+            let answer = lent.get(path).await;
+            cloud.note("GET by rules", path, &answer);
+        }
+        let answer = lent.ask("DELETE", "compute:/servers/nope", none()).await;
+        cloud.note("DELETE by rules", "", &answer);
+        // Of Nova's version everybody may read, of Cinder's who may come in.
+        let compute = format!("{}/", demo.url("compute:"));
+        let volume = demo.url("volumev3:").replace(&demo.project, "");
+        for (service, version) in [("compute", compute), ("volumev3", volume)] {
+            let answer = lent.get(&version).await;
+            cloud.note("GET version by rules", service, &answer);
+            let answer = demo.get(&version).await;
+            cloud.note("GET version", service, &answer);
+            let answer = send(&client(), "GET", &version, none()).await.unwrap();
+            cloud.note("GET version by nobody", service, &answer);
+        }
+        demo.ask("DELETE", &format!("{credentials}/{made}"), none()).await.expect(204);
+    })
+    .await;
+}
+
 /// The id of the thing of a name in a list.
 async fn id_of(demo: &Somebody, path: &str, key: &str, name: &str) -> String {
     let all = demo.get(path).await.expect(200);

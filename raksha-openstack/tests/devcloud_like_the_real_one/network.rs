@@ -14,6 +14,7 @@ async fn networks() {
         };
         for body in [
             json!({"shared": true}), json!({"provider:network_type": "flat"}), json!({"nonsense": 1}), json!({"router:external": true}),
+            json!({"mtu": 9000}), json!({"dns_domain": "devcloud.example."}),
         ] {
             make(cloud, "networks", "network", body).await;
         }

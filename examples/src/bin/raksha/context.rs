@@ -258,11 +258,15 @@ impl Context {
 
     /// Everything together, with the cloud of `--cloud`.
     pub async fn raksha(&self) -> Result<Raksha> {
-        self.raksha_in(self.cloud().await?).await
+        self.raksha_into(None).await
     }
 
-    /// Everything together, with this cloud.
-    pub async fn raksha_in(&self, opened: Opened) -> Result<Raksha> {
+    /// Everything together, with the cloud at this address, or else that of `--cloud`.
+    pub async fn raksha_into(&self, into: Option<&str>) -> Result<Raksha> {
+        let opened = match into {
+            Some(address) => cloud::open(address, &self.env).await?,
+            None => self.cloud().await?,
+        };
         let repository = self.open().await?;
         let jobs = self.jobs().await?;
         let raksha = Raksha::new(opened.cloud, repository, jobs, self.project().await?);

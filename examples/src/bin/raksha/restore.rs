@@ -6,18 +6,13 @@ use raksha_core::protect::{Raksha, RestoreOptions, Scope};
 use raksha_core::{Error, Kind, Result};
 
 use crate::args;
-use crate::cloud;
 use crate::context::Context;
 use crate::interrupt;
 use crate::output::size;
 use crate::progress::{Progress, Way};
 
 pub async fn carry_out(context: &Context, given: args::RestoreOptions) -> Result<()> {
-    let opened = match &given.into {
-        Some(address) => cloud::open(address, &context.env).await?,
-        None => context.cloud().await?,
-    };
-    let raksha = context.raksha_in(opened).await?;
+    let raksha = context.raksha_into(given.into.as_deref()).await?;
     let point = find(&raksha, &given.from).await?;
     let graph = raksha.point(point).await?.graph;
     let plan = raksha.plan_restore(point, options(&graph, &given)?).await?;

@@ -93,8 +93,9 @@ pub async fn reap(context: &Context, options: ReapOptions) -> Result<()> {
         all,
         silent_for,
         undo,
+        into,
     } = options;
-    let raksha = context.raksha().await?;
+    let raksha = context.raksha_into(into.as_deref()).await?;
     if let Some(restore) = undo {
         return undo_restore(context, &raksha, &restore).await;
     }

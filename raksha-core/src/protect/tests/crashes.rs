@@ -6,6 +6,7 @@ use tokio::sync::Notify;
 
 use super::bench::Bench;
 use super::troubled::Trouble;
+use crate::cloud::ResourceDiscovery;
 use crate::error::Kind;
 use crate::protect::{Dead, RestoreOptions};
 use crate::store::{RestoreOutcome, RestoreState, RunOutcome, RunState};
@@ -318,4 +319,59 @@ async fn a_restore_that_is_cancelled_anywhere_is_undone() {
 #[tokio::test]
 async fn what_a_restore_leaves_that_dies_anywhere_is_reaped() {
     restore_at_every_call(43, |_| Some(Trouble::Hang(Arc::new(Notify::new())))).await;
+}
+
+#[tokio::test]
+async fn what_a_restore_leaves_in_another_cloud_is_removed_there_and_not_forgotten_here() {
+    let home = Bench::new(44).await;
+    let job = home.job().await;
+    let point = home.run(job).await.unwrap().point;
+    let away = Bench::empty(44, home.repository.clone()).await;
+    let nothing = away.cloud.graph().await.unwrap();
+    let mut there = home.raksha.clone();
+    there.cloud = away.raksha.cloud.clone();
+    let options = RestoreOptions {
+        servers: vec!["db".to_owned()],
+        ..RestoreOptions::default()
+    };
+    let plan = there.plan_restore(point, options).await.unwrap();
+    let handle = there.restore(plan).await.unwrap();
+    let id = handle.id();
+    let told = Arc::new(Notify::new());
+    away.fate.set(3, Trouble::Hang(Arc::clone(&told)));
+    tokio::select! {
+        done = handle.finish() => panic!("it did not die: {done:?}"),
+        () = told.notified() => {}
+    }
+    away.fate.clear();
+    let half = away.cloud.graph().await.unwrap();
+    assert_ne!(half, nothing);
+    // Local clouds keep ids, so that what was made there is called like the original here.
+    let original = home.cloud.graph().await.unwrap();
+
+    let reaped = home.raksha.reap(Dead::All).await.unwrap();
+    assert_eq!(reaped.restores.len(), 1);
+    let undone = home.raksha.undo_restore(id).await.unwrap();
+    for left in [reaped.left, undone] {
+        let [only] = left.as_slice() else {
+            panic!("of one restore: {left:?}");
+        };
+        let said = only.error.to_string();
+        assert!(said.contains(&away.cloud.place()), "{said}");
+    }
+    assert_eq!(away.cloud.graph().await.unwrap(), half);
+    assert_eq!(home.cloud.graph().await.unwrap(), original);
+
+    let reaped = there.reap(Dead::Ended).await.unwrap();
+    assert!(reaped.released > 0 && reaped.left.is_empty(), "{reaped:?}");
+    assert_eq!(away.cloud.graph().await.unwrap(), nothing);
+    for session in home.repository.sessions().await.unwrap() {
+        home.repository.fence(session.id, "test").await.unwrap();
+    }
+    let anchors = home.disks().await.len();
+    home.assert_clean(
+        anchors,
+        "the run's anchors are not the other cloud's to release",
+    )
+    .await;
 }

@@ -65,7 +65,7 @@ async fn what_is_alike_is_released_at_once_and_the_older_later() {
     let slow = Arc::new(Slow::default());
     let mut raksha = bench.raksha.clone();
     raksha.cloud.snapshots = slow.clone();
-    let record = raksha.record_of(RunId::from_bytes([7; 16]));
+    let record = raksha.record_of(RunId::from_bytes([7; 16]), None);
     for (kind, marker) in [
         ("snapshot", "a"),
         ("snapshot", "b"),

@@ -121,6 +121,10 @@ impl ResourceDiscovery for Troubled {
             .call("discover", self.cloud.discover(selection))
             .await
     }
+
+    fn place(&self) -> String {
+        self.cloud.place()
+    }
 }
 
 #[async_trait]

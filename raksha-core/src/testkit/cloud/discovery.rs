@@ -23,6 +23,11 @@ pub async fn check_discovery(discovery: &dyn ResourceDiscovery, facts: &Discover
         ambiguous,
         tag,
     } = facts;
+    hold(
+        !discovery.place().is_empty(),
+        "the place has a name",
+        || "an empty one".to_owned(),
+    )?;
     let everything = discover(discovery, vec![ServerSelector::All])
         .await
         .must("discovering everything")?;

@@ -20,7 +20,7 @@ use live::Live;
 pub(super) async fn survey(restorer: &Restorer, request: &RestoreRequest) -> Result<Survey> {
     let live = Live::look(restorer, request).await?;
     let mut survey = compared(&live, request);
-    needs::check_quotas(restorer, request, &mut survey).await?;
+    needs::check_quotas(restorer, &live, request, &mut survey).await?;
     Ok(survey)
 }
 

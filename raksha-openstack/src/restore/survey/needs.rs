@@ -117,6 +117,7 @@ fn made_volumes<'a>(request: &'a RestoreRequest, survey: &Survey) -> Vec<&'a Vol
 /// Adds the quotas that would not suffice. A service that does not tell is left to say so itself.
 pub(super) async fn check_quotas(
     restorer: &Restorer,
+    live: &Live,
     request: &RestoreRequest,
     survey: &mut Survey,
 ) -> Result<()> {
@@ -129,8 +130,13 @@ pub(super) async fn check_quotas(
     let mut short = Vec::new();
     if !servers.is_empty() {
         let limits = limits(restorer, Service::Compute).await;
-        let cores = servers.iter().map(|s| u64::from(s.flavor.vcpus)).sum();
-        let memory = servers.iter().map(|s| s.flavor.memory_mib).sum();
+        // What they will have, and not what they had.
+        let hardware = servers.iter().map(|server| {
+            let chosen = flavors::choose(&live.flavors, &server.flavor, &request.mapping);
+            chosen.map_or(&server.flavor, |chosen| &chosen.values)
+        });
+        let cores = hardware.clone().map(|had| u64::from(had.vcpus)).sum();
+        let memory = hardware.map(|had| had.memory_mib).sum();
         for (what, needed, most, used) in [
             (
                 "servers",

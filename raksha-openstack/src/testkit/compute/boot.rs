@@ -56,7 +56,7 @@ pub(super) fn create(world: &mut World, call: &Call) -> Outcome {
     let body = json!({
         "name": name, "status": "BUILD", "user_id": who.user, "metadata": wanted.get("metadata").unwrap_or(&empty),
         "tags": wanted.get("tags").unwrap_or(&json!([])), "description": description, "created": now, "updated": now,
-        "OS-EXT-AZ:availability_zone": text("availability_zone").unwrap_or("nova"), "config_drive": config_drive,
+        "OS-EXT-AZ:availability_zone": text("availability_zone").unwrap_or(world.options.zone), "config_drive": config_drive,
         "key_name": wanted.get("key_name"), "hostname": hostname(text("hostname").unwrap_or(name)),
         "OS-SRV-USG:launched_at": null, "OS-EXT-STS:task_state": "scheduling", "OS-EXT-STS:vm_state": "building",
         "OS-EXT-STS:power_state": 0,

@@ -78,7 +78,7 @@ pub(super) fn serve(world: &mut World, call: &Call, pause: &mut Duration) -> Out
         ("GET", ["os-quota-sets", rest @ ..]) => quotas::sets(world, call, rest),
         ("GET", ["os-availability-zone"]) => Ok(Reply::json(
             200,
-            json!({"availabilityZoneInfo": [{"zoneName": "nova", "zoneState": {"available": true}, "hosts": null}]}),
+            json!({"availabilityZoneInfo": [{"zoneName": world.options.zone, "zoneState": {"available": true}, "hosts": null}]}),
         )),
         ("GET", ["os-availability-zone", "detail"]) => {
             let rule = "os_compute_api:os-availability-zone:detail";

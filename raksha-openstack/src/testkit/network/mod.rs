@@ -61,7 +61,7 @@ pub(super) fn serve(world: &mut World, call: &Call) -> Outcome {
         return Err(nothing_here());
     };
     match (method, rest) {
-        ("GET", ["extensions"]) => Ok(Reply::json(200, extensions())),
+        ("GET", ["extensions"]) => Ok(Reply::json(200, extensions(world))),
         (_, ["quotas", rest @ ..]) => quotas::serve(world, call, rest),
         (_, ["security-group-rules", rest @ ..]) => security::rules(world, call, rest),
         (_, [of, id, "tags", rest @ ..]) => tags::serve(world, call, of, id, rest),
@@ -107,6 +107,7 @@ fn create(world: &mut World, call: &Call, of: Collection) -> Outcome {
     } else {
         of.one
     };
+    check_names(world, wanted)?;
     quotas::check(world, call, of.kind, quota)?;
     let id = match of.kind {
         Kind::Network => networks::create(world, call, wanted)?,
@@ -128,6 +129,7 @@ fn update(world: &mut World, call: &Call, of: Collection, id: &str) -> Outcome {
         let rule = format!("update_{} and rule:update_{}", of.one, of.one);
         return Err(super::policy::denied(call.area, &rule));
     }
+    check_names(world, &wanted)?;
     match of.kind {
         Kind::Network => networks::update(world, call, id, &wanted)?,
         Kind::Subnet => subnets::update(world, id, &wanted)?,
@@ -253,6 +255,18 @@ fn only(wanted: &Value, known: &[&str]) -> Result<(), Refusal> {
     Err(Refusal::bad(message))
 }
 
+/// Refuses names in DNS where there are none.
+fn check_names(world: &World, wanted: &Value) -> Result<(), Refusal> {
+    let mut names = ["dns_name", "dns_domain"].into_iter();
+    match names.find(|name| wanted.get(name).is_some()) {
+        Some(name) if !world.options.dns => {
+            let message = format!("Unrecognized attribute(s) '{name}'");
+            Err(Refusal::bad(message))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The project in which to create: the caller's, or for administrators the one that is named.
 fn project(call: &Call, wanted: &Value, of: &str) -> Result<String, Refusal> {
     let who = call.who()?;
@@ -286,8 +300,8 @@ fn nothing_here() -> Refusal {
     Refusal::missing("The resource could not be found.")
 }
 
-fn extensions() -> Value {
-    let aliases = [
+fn extensions(world: &World) -> Value {
+    let mut aliases = vec![
         "allowed-address-pairs",
         "external-net",
         "extra_dhcp_opt",
@@ -301,6 +315,9 @@ fn extensions() -> Value {
         "sorting",
         "project-id",
     ];
+    if world.options.dns {
+        aliases.push("dns-integration");
+    }
     let extensions = aliases.iter().map(|alias| {
         json!({"alias": alias, "name": alias, "description": "", "updated": "2016-01-01T00:00:00-00:00", "links": []})
     });

@@ -66,8 +66,9 @@ pub(super) fn create(world: &mut World, call: &Call, wanted: &Value) -> Result<S
         "provider:segmentation_id",
     ];
     admin_attribute(call, wanted, "network", &admins)?;
+    check_mtu(world, wanted)?;
     let project = project(call, wanted, "network")?;
-    let mut body = json!({"name": "", "admin_state_up": true, "mtu": 1500, "status": "ACTIVE", "shared": false,
+    let mut body = json!({"name": "", "admin_state_up": true, "mtu": world.options.mtu, "status": "ACTIVE", "shared": false,
         "port_security_enabled": true, "qos_policy_id": null, "router:external": false, "is_default": false,
         "availability_zone_hints": [], "availability_zones": [], "ipv4_address_scope": null,
         "ipv6_address_scope": null, "provider:network_type": "local", "provider:physical_network": null,
@@ -83,6 +84,18 @@ pub(super) fn create(world: &mut World, call: &Call, wanted: &Value) -> Result<S
     Ok(id)
 }
 
+/// Refuses packets that are too large.
+fn check_mtu(world: &World, wanted: &Value) -> Result<(), Refusal> {
+    let most = world.options.mtu;
+    match wanted.get("mtu").and_then(Value::as_u64) {
+        Some(mtu) if mtu > most => Err(Refusal::bad(format!(
+            "Invalid input for operation: Requested MTU is too big, maximum is {most}."
+        ))
+        .kind("InvalidInput")),
+        _ => Ok(()),
+    }
+}
+
 pub(super) fn update(
     world: &mut World,
     call: &Call,
@@ -91,6 +104,7 @@ pub(super) fn update(
 ) -> Result<(), Refusal> {
     only(wanted, &KNOWN)?;
     admin_attribute(call, wanted, "network", &["shared", "router:external"])?;
+    check_mtu(world, wanted)?;
     if let Some(network) = world.state.get_mut(Kind::Network, id) {
         network.merge(wanted);
     }

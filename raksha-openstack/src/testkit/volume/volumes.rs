@@ -154,7 +154,7 @@ pub(in super::super) fn make(
     let stamp = cinder_time(call.now / 1000 * 1000);
     let source_of = |key: &str| wanted.get(key).filter(|value| value.is_string()).cloned();
     let body = json!({
-        "status": "creating", "size": size, "availability_zone": text("availability_zone").unwrap_or("nova"),
+        "status": "creating", "size": size, "availability_zone": text("availability_zone").unwrap_or(world.options.zone),
         "created_at": stamp, "updated_at": null, "name": wanted.get("name"), "description": wanted.get("description"),
         "volume_type": kind.name, "snapshot_id": source_of("snapshot_id"), "source_volid": source_of("source_volid"),
         "metadata": wanted.get("metadata").filter(|metadata| metadata.is_object()).unwrap_or(&json!({})),
