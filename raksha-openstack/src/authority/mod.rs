@@ -60,7 +60,7 @@ pub struct AuthorityOptions {
     /// The roles that a tenant lends; `member`. All of them are needed.
     pub roles: Vec<String>,
     /// Whether application credentials are limited to the requests that a backup sends: they are, unless somebody says otherwise. The services of the cloud must know of that
-    /// (`service_type` in `[keystone_authtoken]` of each), or they accept no such credential.
+    /// (`service_type` in `[keystone_authtoken]` of each, which is its type in the catalog), or they accept no such credential.
     pub access_rules: bool,
 }
 

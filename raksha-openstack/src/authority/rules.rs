@@ -27,6 +27,8 @@ type Allowed = (&'static str, &'static [&'static str]);
 
 /// What a backup reads and makes, by service: finding servers and what belongs to them, snapshots, reading those by each road, and releasing all of it.
 ///
+/// An empty path is the document that tells of the API's version: Nova shows it to everybody, Cinder only by a rule.
+///
 /// `servers/*/action` is one path for many actions: a copy of a local disk (`createImage`) and pausing need it, and others come with it.
 const NEEDED: &[(Service, &[Allowed])] = &[
     (
@@ -64,6 +66,10 @@ const NEEDED: &[(Service, &[Allowed])] = &[
                     "snapshots/*",
                     "attachments/detail",
                     "attachments/*",
+                    "groups/*",
+                    "group_types/*",
+                    "group_snapshots/detail",
+                    "group_snapshots/*",
                 ],
             ),
             (
@@ -73,12 +79,21 @@ const NEEDED: &[(Service, &[Allowed])] = &[
                     "volumes/*/action",
                     "snapshots",
                     "snapshots/*/metadata",
+                    "group_snapshots",
                     "attachments",
                     "attachments/*/action",
                 ],
             ),
             ("PUT", &["snapshots/*"]),
-            ("DELETE", &["volumes/*", "snapshots/*", "attachments/*"]),
+            (
+                "DELETE",
+                &[
+                    "volumes/*",
+                    "snapshots/*",
+                    "attachments/*",
+                    "group_snapshots/*",
+                ],
+            ),
         ],
     ),
     (
@@ -117,7 +132,7 @@ pub(super) async fn for_backups(client: &Client) -> Result<Vec<AccessRule>> {
         for (method, paths) in *methods {
             for path in *paths {
                 let path = match *path {
-                    "" => format!("{base}/"),
+                    "" => client.version_document(*service).await?,
                     path => format!("{base}/{path}"),
                 };
                 rules.extend(types.iter().map(|service| AccessRule {
@@ -154,10 +169,14 @@ pub(super) async fn accepted(client: &Client) -> Result<()> {
             continue;
         }
         let request = Request::get(path).query("limit", 1).operation(GRANT);
-        match client.send(service, request).await {
+        let tried = async {
+            client.microversions(service).await?;
+            client.send(service, request).await
+        };
+        match tried.await {
             Err(error) if error.kind() == Kind::Unauthenticated => {
-                let message = "the service accepts no application credential with access rules: its operator has to set service_type in its [keystone_authtoken]; until then take a \
-                               trust, or a credential without access rules";
+                let message = "the service accepts no application credential with access rules: its operator has to set service_type in its [keystone_authtoken], to the type that \
+                               the catalog has for it; until then take a trust, or a credential without access rules";
                 return Err(Error::new(Kind::Unsupported, GRANT, message)
                     .with("service", service)
                     .caused_by(error));

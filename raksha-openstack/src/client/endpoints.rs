@@ -159,6 +159,16 @@ impl Inner {
             .copied()
     }
 
+    /// The path at which the API of `service` tells of its version and its microversions.
+    pub(super) async fn document(&self, service: Service) -> Result<String> {
+        let location = Location::of(&self.base(service).await?);
+        let url = match &location.version {
+            Some(version) => location.versioned(version, &[]),
+            None => location.root,
+        };
+        Ok(format!("{}/", url.path().trim_end_matches('/')))
+    }
+
     async fn find_range(&self, service: Service) -> Result<Option<Range>> {
         let location = Location::of(&self.base(service).await?);
         let Some(version) = &location.version else {

@@ -215,6 +215,11 @@ impl Client {
         self.0.base(service).await
     }
 
+    /// The path at which `service` tells of the version that is spoken with it.
+    pub(crate) async fn version_document(&self, service: Service) -> Result<String> {
+        self.0.document(service).await
+    }
+
     /// The types under which the catalog lists `service`.
     pub(crate) fn types_of(&self, service: Service) -> Vec<String> {
         let token = self.0.session.current();

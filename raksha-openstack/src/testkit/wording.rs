@@ -71,6 +71,8 @@ pub(super) fn stamp(world: &World, call: &Call, reply: &mut Reply) -> String {
         // These answers come from before the part that gives ids.
         return id;
     }
+    // Who is not let in is told no version.
+    let refused = reply.status == 401;
     let mut add = |name: &'static str, value: String| reply.headers.push((name.into(), value));
     match call.area {
         Area::Objects => {
@@ -81,7 +83,8 @@ pub(super) fn stamp(world: &World, call: &Call, reply: &mut Reply) -> String {
         }
         Area::Compute => {
             add("x-compute-request-id", id.clone());
-            if let Some(version) = spoken(call, compute::minor(call), "compute", 2) {
+            let version = spoken(call, compute::minor(call), "compute", 2);
+            if let Some(version) = version.filter(|_| !refused) {
                 add("openstack-api-version", format!("compute {version}"));
                 add("x-openstack-nova-api-version", version);
             }
@@ -92,7 +95,8 @@ pub(super) fn stamp(world: &World, call: &Call, reply: &mut Reply) -> String {
         }
         Area::Volume => {
             add("x-compute-request-id", id.clone());
-            if let Some(version) = spoken(call, volume::minor(call), "volume", 3) {
+            let version = spoken(call, volume::minor(call), "volume", 3);
+            if let Some(version) = version.filter(|_| !refused) {
                 add("openstack-api-version", format!("volume {version}"));
             }
             add("vary", "OpenStack-API-Version".to_owned());
@@ -104,10 +108,9 @@ pub(super) fn stamp(world: &World, call: &Call, reply: &mut Reply) -> String {
     id
 }
 
-/// The version that an answer says it speaks: the one that was asked for, even if there is none such; nothing to nobody.
+/// The version that an answer says it speaks: the one that was asked for, even if there is none such.
 fn spoken(call: &Call, minor: Result<u32, Refusal>, service: &str, major: u32) -> Option<String> {
     match minor {
-        _ if call.who.is_none() && call.segment_count() > 1 => None,
         Ok(minor) => Some(format!("{major}.{minor}")),
         Err(refusal) if refusal.status == 406 => {
             let asked = call.header("openstack-api-version")?;

@@ -26,7 +26,7 @@ async fn is_good(authority: &OpenStackAuthority, delegation: &Delegation) {
 }
 
 async fn user_role_and_project(site: &Site, sees: bool) {
-    let authority = site.authority(site.access_rules);
+    let authority = site.authority();
     let (user, project) = (&site.tenant.user, &site.tenant.project);
     for way in WAYS {
         let lent = site.grant(&authority, way, None).await;
@@ -81,7 +81,7 @@ async fn a_service_that_may_look_tells_which_of_them() {
 #[tokio::test]
 async fn a_trust_or_credential_that_the_tenant_deleted_and_a_user_who_left() {
     everywhere(async |site| {
-        let authority = site.authority(site.access_rules);
+        let authority = site.authority();
         let tenant = site.client(&site.tenant).await;
         let user = &site.tenant.user;
         let lists = [
@@ -120,7 +120,7 @@ async fn a_trust_or_credential_that_the_tenant_deleted_and_a_user_who_left() {
 #[tokio::test]
 async fn an_end_is_known_before_and_after() {
     everywhere(async |site| {
-        let authority = site.authority(site.access_rules);
+        let authority = site.authority();
         for way in WAYS {
             let at = Env::system().now().after(Duration::from_secs(20));
             let lent = site.grant(&authority, way, Some(at)).await;
@@ -141,7 +141,7 @@ async fn an_end_is_known_before_and_after() {
 #[tokio::test]
 async fn the_operators_role_in_the_project() {
     everywhere(async |site| {
-        let authority = site.authority(true);
+        let authority = site.authority();
         let (user, project) = (&site.service.user, &site.tenant.project);
         site.role("PUT", user, project, "member").await;
         let lent = site.grant(&authority, DelegationKind::Operator, None).await;

@@ -24,8 +24,6 @@ pub(crate) struct Site {
     admin: Client,
     config: CloudConfig,
     prefix: String,
-    /// Whether the services know access rules.
-    pub(crate) access_rules: bool,
     pub(crate) tenant: Account,
     pub(crate) foreign: Account,
     pub(crate) service: Account,
@@ -42,12 +40,9 @@ pub(crate) struct Account {
 
 /// Plays a scenario on the test cloud and, where there is one, on the real one.
 pub(crate) async fn everywhere(scenario: impl AsyncFn(&Site)) {
-    let cloud = DevCloud::start(Options::default()).await.unwrap();
-    let config = cloud.cloud_config("admin");
-    let site = Site::new(config, true, Some(cloud)).await;
-    scenario(&site).await;
+    scenario(&Site::test_cloud(Options::default()).await).await;
     if cfg!(feature = "lab") {
-        let site = Site::new(lab(), false, None).await;
+        let site = Site::new(lab(), None).await;
         let played = AssertUnwindSafe(scenario(&site)).catch_unwind().await;
         site.remove().await;
         if let Err(panic) = played {
@@ -70,7 +65,13 @@ fn lab() -> CloudConfig {
 }
 
 impl Site {
-    async fn new(config: CloudConfig, access_rules: bool, cloud: Option<DevCloud>) -> Self {
+    /// On a test cloud of its own.
+    pub(crate) async fn test_cloud(options: Options) -> Self {
+        let cloud = DevCloud::start(options).await.unwrap();
+        Self::new(cloud.cloud_config("admin"), Some(cloud)).await
+    }
+
+    async fn new(config: CloudConfig, cloud: Option<DevCloud>) -> Self {
         let admin = Client::connect(&config, Env::system()).await.unwrap();
         let drawn: [u8; 4] = Env::system().random().unwrap();
         let prefix = format!("authority-{:08x}", u32::from_le_bytes(drawn));
@@ -82,7 +83,6 @@ impl Site {
             admin,
             config,
             prefix,
-            access_rules,
             tenant: nobody.clone(),
             foreign: nobody.clone(),
             service: nobody,
@@ -176,16 +176,14 @@ impl Site {
         source.token().await.unwrap().value
     }
 
-    pub(crate) fn authority(&self, access_rules: bool) -> OpenStackAuthority {
-        self.authority_with(access_rules, PASSWORD)
+    pub(crate) fn authority(&self) -> OpenStackAuthority {
+        self.authority_with(PASSWORD)
     }
 
-    pub(crate) fn authority_with(&self, access_rules: bool, password: &str) -> OpenStackAuthority {
+    pub(crate) fn authority_with(&self, password: &str) -> OpenStackAuthority {
         let key = SealingKey::new(&[5; 32]).unwrap();
-        let mut options = AuthorityOptions::default();
-        options.access_rules = access_rules;
         let config = self.config_of(&self.service, password);
-        OpenStackAuthority::new(config, key, options, Env::system())
+        OpenStackAuthority::new(config, key, AuthorityOptions::default(), Env::system())
     }
 
     /// A delegation of the tenant's project.

@@ -34,7 +34,10 @@ pub(super) fn serve(world: &mut World, call: &Call) -> Outcome {
     let segments = call.segments();
     match segments.as_slice() {
         [] => return Ok(Reply::json(300, versions(world))),
-        ["v3"] => return Ok(Reply::json(200, versions(world))),
+        ["v3"] => {
+            call.who()?;
+            return Ok(Reply::json(200, versions(world)));
+        }
         _ => {}
     }
     let who = call.who()?.clone();
@@ -95,7 +98,7 @@ pub(super) fn serve(world: &mut World, call: &Call) -> Outcome {
         (_, ["os-quota-sets", rest @ ..]) => limits::sets(world, call, rest),
         ("GET", ["os-availability-zone"]) => Ok(Reply::json(
             200,
-            json!({"availabilityZoneInfo": [{"zoneName": "nova", "zoneState": {"available": true}}]}),
+            json!({"availabilityZoneInfo": [{"zoneName": world.options.zone, "zoneState": {"available": true}}]}),
         )),
         ("GET", ["scheduler-stats", "get_pools"]) => {
             super::policy::admin_only(call, "scheduler_extension:scheduler_stats:get_pools")?;
