@@ -5,6 +5,7 @@
 //! | kind | found by its marker as | removed |
 //! | --- | --- | --- |
 //! | [`VOLUME_SNAPSHOT`] | the name of a snapshot | deleted |
+//! | [`GROUP_SNAPSHOT`] | the name of a group snapshot | deleted, with the snapshots in it |
 //! | [`VOLUME`] | the name of a volume | its attachments, then the volume itself |
 //! | [`ATTACHMENT`] | an attachment of the volume that the detail names, which is one of ours | deleted |
 //! | [`IMAGE`] | the name of an image | deleted |
@@ -25,6 +26,8 @@ use crate::things::{self, Thing, text};
 
 /// A snapshot of a volume, in Cinder.
 pub const VOLUME_SNAPSHOT: &str = "volume snapshot";
+/// A snapshot of a group of volumes, in Cinder. The snapshots in it go with it and cannot be deleted by themselves.
+pub const GROUP_SNAPSHOT: &str = "group snapshot";
 /// A volume, made from a snapshot to be read.
 pub const VOLUME: &str = "volume";
 /// The attachment of such a volume to nobody, which tells where its bytes are.
@@ -80,6 +83,7 @@ impl Release<'_> {
     pub(crate) async fn release(&self, temporary: &Temporary) -> Result<()> {
         let done = match temporary.kind.as_str() {
             VOLUME_SNAPSHOT => self.remove(&things::SNAPSHOT, temporary).await,
+            GROUP_SNAPSHOT => self.remove(&things::GROUP_SNAPSHOT, temporary).await,
             VOLUME => self.volume(temporary).await,
             ATTACHMENT => self.attachment(temporary).await,
             IMAGE => self.remove(&things::IMAGE, temporary).await,

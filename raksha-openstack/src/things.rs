@@ -35,6 +35,16 @@ pub(crate) const SNAPSHOT: Thing = Thing {
     deletable: &["available", "error"],
 };
 
+pub(crate) const GROUP_SNAPSHOT: Thing = Thing {
+    what: "group snapshot",
+    service: Service::BlockStorage,
+    path: "group_snapshots",
+    list: "group_snapshots/detail",
+    keys: ("group_snapshots", Some("group_snapshot")),
+    microversion: Some(Microversion::new(3, 14)),
+    deletable: &["available", "error"],
+};
+
 pub(crate) const VOLUME: Thing = Thing {
     what: "volume",
     service: Service::BlockStorage,

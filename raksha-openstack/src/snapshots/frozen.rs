@@ -34,19 +34,8 @@ impl Taker<'_> {
         self.recorder.record(&temporary).await?;
         let taken = self.freeze(subject, plan, server, &mut temporary).await;
         // The image is of no more use, nor are snapshots of volumes that were not asked for. Those that were have another name now.
-        let released = async {
-            self.roads.releaser().release(&temporary).await?;
-            // If Nova did not answer, it may still be at work: whoever cleans up in the end looks once more.
-            let answered = temporary.id.is_some() || !matches!(&taken, Err(e) if may_come(e));
-            match answered {
-                true => self.recorder.released(&temporary.marker).await,
-                false => Ok(()),
-            }
-        };
-        let released = released.await;
-        if let Err(error) = released {
-            tracing::warn!(%error, "the image without bytes is left for later");
-        }
+        let answered = temporary.id.is_some() || !matches!(&taken, Err(e) if may_come(e));
+        self.give_up(&temporary, answered).await;
         taken
     }
 
@@ -127,7 +116,7 @@ impl Taker<'_> {
 }
 
 /// Whether what was asked for may come about in spite of the error.
-fn may_come(error: &Error) -> bool {
+pub(super) fn may_come(error: &Error) -> bool {
     matches!(error.kind(), Kind::Unavailable | Kind::Timeout)
 }
 

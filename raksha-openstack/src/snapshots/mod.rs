@@ -9,6 +9,7 @@
 
 mod frozen;
 mod group;
+pub(crate) mod grouped;
 mod options;
 pub(crate) mod pause;
 mod plan;
@@ -88,7 +89,9 @@ impl Snapshots {
                 Some(server) => Some(Now::of(&self.roads.client, server).await?),
                 None => None,
             };
-            let plans = subject.plans(now.as_ref(), request.consistency, self.options.pause);
+            let grouped = grouped::one_instant(&self.roads.client, &self.options, subject).await?;
+            let pause = self.options.pause;
+            let plans = subject.plans(now.as_ref(), request.consistency, pause, grouped);
             Ok(plans.first().map(|plan| plan.level).unwrap_or_default())
         }));
         let best = levels.await?.into_iter().min().unwrap_or_default();

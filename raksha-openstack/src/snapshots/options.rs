@@ -17,6 +17,9 @@ pub struct SnapshotOptions {
     /// disk is being copied into an image go on only when the copy has ended.
     #[serde(with = "seconds")]
     pub longest_pause: Duration,
+    /// Names of Cinder's group types whose group snapshots are of one instant. Whether they are is for the cloud's operator to know: tenants do not see what
+    /// such a type demands of a backend. Cinder's own type for that, and those that are seen to demand it, need not be named.
+    pub group_types: Vec<String>,
     /// Whether a snapshot of each volume may stay behind, by which the next run finds what changed.
     pub hints: bool,
     /// How long the cloud may take for a snapshot.
@@ -29,6 +32,7 @@ impl Default for SnapshotOptions {
         Self {
             pause: false,
             longest_pause: Duration::from_secs(60),
+            group_types: Vec::new(),
             hints: true,
             deadline: Duration::from_secs(600),
         }

@@ -4,11 +4,12 @@
 //! | --- | --- | --- |
 //! | [`Means::Frozen`] | it runs, boots from a volume, and its image properties name a guest agent | with `os_require_quiesce` too: the file systems were frozen for all disks together, or Nova would have refused. Without it Nova goes on silently if the agent does not answer: nothing |
 //! | [`Means::Still`] | it is off, paused or suspended, and is so afterwards | nothing was written: all disks are of one instant |
+//! | [`Means::Grouped`] | its volumes are in one group, of a type that demands group snapshots of one instant | Cinder gives such groups only to backends that say they take them so: all disks are of one instant |
 //! | [`Means::Paused`] | the options allow it | qemu completes and flushes all writes when it stops: all disks are of one instant |
 //! | [`Means::OneByOne`] | always | each disk by itself is of one instant; so is a server that has only one |
 //!
-//! Not used: Cinder's group snapshots. A tenant cannot find out whether a backend takes them in one instant, and the RBD driver,
-//! which has no such thing, takes one after the other without saying so.
+//! Groups of other types are of no use: a backend that has no group snapshots, such as Cinder's own RBD driver, takes one after the other without
+//! saying so.
 //! The guest is asked to freeze for the root disk of an image-backed server as well, but Nova only logs it if that fails, `os_require_quiesce`
 //! or not; so nothing is claimed for it. That an application took part is never claimed here: whether hooks ran in the guest
 //! cannot be seen from outside. What a job's own hooks hold is entered by who calls them, and less is demanded here then.
@@ -24,6 +25,8 @@ pub(super) enum Means {
     Frozen,
     /// It does not run.
     Still,
+    /// Cinder takes all of its volumes together.
+    Grouped,
     /// It is stopped for the moment.
     Paused,
     /// All disks at about the same time.
@@ -35,6 +38,7 @@ impl fmt::Display for Means {
         f.write_str(match self {
             Self::Frozen => "createImage",
             Self::Still => "taking what does not run",
+            Self::Grouped => "a group snapshot",
             Self::Paused => "a pause",
             Self::OneByOne => "snapshots one by one",
         })
@@ -75,6 +79,8 @@ pub(super) struct Facts {
     /// How many disks it has.
     pub(super) disks: usize,
     pub(super) agent: Agent,
+    /// Its volumes are in a group whose snapshots are of one instant.
+    pub(super) grouped: bool,
     pub(super) may_pause: bool,
 }
 
@@ -104,6 +110,9 @@ pub(super) fn plans(facts: &Facts, demanded: Consistency) -> Vec<Plan> {
     if frozen && facts.agent == Agent::Required {
         plans.push(plan(Means::Frozen, Consistency::FileSystem));
     }
+    if together && facts.grouped && facts.wanted > 1 {
+        plans.push(plan(Means::Grouped, Consistency::CrashAcrossDisks));
+    }
     if together && facts.may_pause && facts.wanted > 1 {
         plans.push(plan(Means::Paused, Consistency::CrashAcrossDisks));
     }
@@ -127,6 +136,7 @@ mod tests {
         wanted: 3,
         disks: 3,
         agent: Agent::None,
+        grouped: false,
         may_pause: false,
     };
 
@@ -203,6 +213,29 @@ mod tests {
             of(facts, C::FileSystem)[0],
             (M::Paused, C::CrashAcrossDisks)
         );
+    }
+
+    #[test]
+    fn a_group_snapshot_spares_the_pause() {
+        let facts = Facts {
+            grouped: true,
+            may_pause: true,
+            ..FACTS
+        };
+        let expected = [
+            (M::Grouped, C::CrashAcrossDisks),
+            (M::Paused, C::CrashAcrossDisks),
+            (M::OneByOne, C::Crash),
+        ];
+        assert_eq!(of(facts, C::FileSystem), expected);
+        assert_eq!(of(facts, C::Crash), [(M::OneByOne, C::Crash)]);
+        // A freeze proves more.
+        let facts = Facts {
+            agent: Agent::Required,
+            ..facts
+        };
+        assert_eq!(of(facts, C::FileSystem)[0], (M::Frozen, C::FileSystem));
+        assert_eq!(of(facts, C::FileSystem)[1], expected[0]);
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub(super) struct Subject<'a> {
     pub(super) server: Option<&'a Server>,
     pub(super) disks: Vec<Wanted>,
     pub(super) agent: Agent,
+    /// Cinder's group, if all the disks are volumes of one.
+    pub(super) volume_group: Option<String>,
     /// Its place among the subjects, which is part of names.
     pub(super) number: usize,
 }
@@ -63,9 +65,13 @@ pub(super) fn subjects<'a>(request: &SnapshotRequest<'a>) -> Result<Vec<Subject<
                 server,
                 disks: vec![wanted],
                 agent: server.map_or(Agent::None, |server| agent(request.graph, server)),
+                volume_group: None,
                 number: subjects.len(),
             }),
         }
+    }
+    for subject in &mut subjects {
+        subject.volume_group = volume_group(request.graph, &subject.disks);
     }
     Ok(subjects)
 }
@@ -75,6 +81,16 @@ fn volume<'a>(graph: &'a ResourceGraph, disk: &DiskId) -> Option<&'a Volume> {
         DiskId::Volume(id) => graph.volumes.iter().find(|volume| volume.id == *id),
         _ => None,
     }
+}
+
+/// The group of Cinder's that all these disks are in, if there is one.
+fn volume_group(graph: &ResourceGraph, disks: &[Wanted]) -> Option<String> {
+    let mut groups = disks.iter().map(|wanted| {
+        let volume = volume(graph, &wanted.disk);
+        volume.map_or("", |volume| text(&volume.raw, "group_id"))
+    });
+    let first = groups.next().filter(|group| !group.is_empty())?;
+    groups.all(|other| other == first).then(|| first.to_owned())
 }
 
 fn has(server: &Server, disk: &DiskId) -> bool {
@@ -155,7 +171,13 @@ impl Subject<'_> {
     }
 
     /// The means to try.
-    pub(super) fn plans(&self, now: Option<&Now>, demanded: Consistency, pause: bool) -> Vec<Plan> {
+    pub(super) fn plans(
+        &self,
+        now: Option<&Now>,
+        demanded: Consistency,
+        pause: bool,
+        grouped: bool,
+    ) -> Vec<Plan> {
         let local = |wanted: &Wanted| matches!(wanted.disk, DiskId::Local { .. });
         let facts = Facts {
             running: now.is_some_and(|now| now.status == "ACTIVE" && !now.busy),
@@ -166,6 +188,7 @@ impl Subject<'_> {
             wanted: self.disks.len(),
             disks: self.server.map_or(1, |server| server.attachments.len()),
             agent: self.agent,
+            grouped,
             may_pause: pause,
         };
         plans(&facts, demanded)

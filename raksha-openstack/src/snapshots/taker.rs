@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::SnapshotOptions;
 use super::group::{Group, Taken};
+use super::grouped;
 use super::pause::Pause;
 use super::plan::{Means, Plan};
 use super::subject::{Now, Subject, Wanted, last_action};
@@ -81,13 +82,15 @@ impl<'a> Taker<'a> {
             Some(server) => Some(Now::of(self.client(), server).await?),
             None => None,
         };
-        let plans = subject.plans(now.as_ref(), demanded, self.options.pause);
+        let grouped = grouped::one_instant(self.client(), self.options, subject).await?;
+        let plans = subject.plans(now.as_ref(), demanded, self.options.pause, grouped);
         let mut refused: Vec<String> = Vec::new();
         let mut plans = plans.into_iter().peekable();
         while let Some(plan) = plans.next() {
             let taken = match plan.means {
                 Means::Frozen => self.frozen(subject, plan).await,
                 Means::Still => self.still(subject, plan).await,
+                Means::Grouped => self.grouped(subject, plan).await,
                 Means::Paused => self.paused(subject, plan).await,
                 Means::OneByOne => self.one_by_one(subject, plan).await,
             };
@@ -203,16 +206,25 @@ impl<'a> Taker<'a> {
         Ok(group)
     }
 
+    /// Removes a temporary that is of no more use. If the cloud did not answer when it was asked for, it may still come: whoever cleans up in the end
+    /// looks once more.
+    pub(super) async fn give_up(&self, temporary: &Temporary, answered: bool) {
+        let gone = async {
+            self.roads.releaser().release(temporary).await?;
+            match answered {
+                true => self.recorder.released(&temporary.marker).await,
+                false => Ok(()),
+            }
+        };
+        if let Err(error) = gone.await {
+            tracing::warn!(%error, "left for later");
+        }
+    }
+
     /// Removes temporaries that are of no use any more. What fails stays recorded.
     async fn forget(&self, temporaries: &[Temporary]) {
         for temporary in temporaries {
-            let gone = async {
-                self.roads.releaser().release(temporary).await?;
-                self.recorder.released(&temporary.marker).await
-            };
-            if let Err(error) = gone.await {
-                tracing::warn!(%error, "left for later");
-            }
+            self.give_up(temporary, true).await;
         }
     }
 

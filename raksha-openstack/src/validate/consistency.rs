@@ -1,10 +1,13 @@
 //! The levels of consistency that the project's servers can have.
 
+use raksha_core::Kind;
 use serde_json::Value;
 
 use super::{Answer, Finding};
 use crate::OpenStack;
 use crate::client::{Request, Service};
+use crate::snapshots::grouped::{GROUPS, consistent};
+use crate::things::text;
 
 /// What is known of the project's servers.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -47,6 +50,10 @@ pub(super) async fn look(cloud: &OpenStack) -> Vec<Finding> {
     };
     vec![
         Finding::new("file systems, all disks of a server", frozen),
+        Finding::new(
+            "one instant across disks, by a group snapshot",
+            groups(cloud).await,
+        ),
         Finding::new("one instant across disks, by a pause", pause),
         Finding::new(
             "one instant across disks, of a server that is off",
@@ -54,6 +61,40 @@ pub(super) async fn look(cloud: &OpenStack) -> Vec<Finding> {
         ),
         Finding::new("each disk by itself", Answer::Yes("always".to_owned())),
     ]
+}
+
+/// Whether there are groups of volumes whose snapshots are of one instant.
+async fn groups(cloud: &OpenStack) -> Answer {
+    let client = cloud.client();
+    let list = async |path: &'static str, key| {
+        let request = Request::get(path).microversion(GROUPS);
+        client.list(Service::BlockStorage, request, key).await
+    };
+    let found: raksha_core::Result<(Vec<Value>, Vec<Value>)> = async {
+        let types = list("group_types", "group_types").await?;
+        Ok((types, list("groups/detail", "groups").await?))
+    }
+    .await;
+    let (types, groups) = match found {
+        Ok(found) => found,
+        Err(error) if error.kind() == Kind::Unsupported => {
+            return Answer::No("the cloud is older than groups of volumes".to_owned());
+        }
+        Err(error) => return Answer::Unknown(error.to_string()),
+    };
+    let named = &cloud.options().snapshots.group_types;
+    let kinds: Vec<&str> = types
+        .iter()
+        .filter(|kind| consistent(kind, named))
+        .map(|kind| text(kind, "id"))
+        .collect();
+    let of_these = groups
+        .iter()
+        .filter(|group| kinds.contains(&text(group, "group_type")));
+    match of_these.count() {
+        0 => Answer::No("put all volumes of a server into a group of a type that demands consistent_group_snapshot_enabled; if only the operator sees what a type demands, name it in snapshots.group_types".to_owned()),
+        groups => Answer::Yes(format!("of servers whose volumes are all in one of {groups} groups")),
+    }
 }
 
 async fn servers(cloud: &OpenStack) -> Result<Servers, String> {

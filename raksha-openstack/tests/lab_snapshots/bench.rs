@@ -1,4 +1,4 @@
-//! A server of the tests' own, with blank disks, so that nobody writes to them but the test.
+//! Servers of the tests' own: with blank disks, so that nobody writes to them but the test, or from an image.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 const GONE: Duration = Duration::from_secs(300);
 
-/// A server that boots from a blank volume, which keeps it busy doing nothing, and its volumes.
+/// A server that boots from a volume, and its volumes.
 pub(crate) struct Server {
     pub(crate) client: Client,
     pub(crate) id: String,
@@ -55,16 +55,48 @@ async fn wait(client: &Client, service: Service, path: &str, key: &'static str, 
         .unwrap();
 }
 
+async fn act(client: &Client, volume: &str, action: Value) {
+    let request = Request::post(format!("volumes/{volume}/action"), action);
+    client.send(Service::BlockStorage, request).await.unwrap();
+}
+
 impl Server {
+    /// One that boots from a blank volume, which keeps it busy doing nothing.
     pub(crate) async fn new(client: &Client, name: &str) -> Self {
-        let mut volumes = Vec::new();
-        for disk in ["root", "data"] {
-            let rbd = json!({ "volume_type": "rbd" });
-            volumes.push(volume(client, &format!("{name}-{disk}"), rbd).await);
+        let blank = json!({ "volume_type": "rbd" });
+        let root = volume(client, &format!("{name}-root"), blank.clone()).await;
+        let data = volume(client, &format!("{name}-data"), blank).await;
+        act(
+            client,
+            &root,
+            json!({ "os-set_bootable": { "bootable": true } }),
+        )
+        .await;
+        Self::of(client, name, vec![root, data]).await
+    }
+
+    /// One of the lab's guests, on volumes of a type; nothing says that it has an agent.
+    pub(crate) async fn guest(client: &Client, name: &str, volume_type: &str) -> Self {
+        let images = client
+            .list(Service::Image, Request::get("images"), "images")
+            .await;
+        let images = images.unwrap();
+        let image = images
+            .iter()
+            .find(|image| image["name"] == "raksha-guest-rbd");
+        let of_image = json!({ "volume_type": volume_type, "imageRef": image.unwrap()["id"] });
+        let root = volume(client, &format!("{name}-root"), of_image).await;
+        let key = json!({ "key": "hw_qemu_guest_agent" });
+        act(client, &root, json!({ "os-unset_image_metadata": key })).await;
+        let mut volumes = vec![root];
+        for disk in ["a", "b"] {
+            let blank = json!({ "volume_type": volume_type });
+            volumes.push(volume(client, &format!("{name}-{disk}"), blank).await);
         }
-        let bootable = json!({ "os-set_bootable": { "bootable": true } });
-        let request = Request::post(format!("volumes/{}/action", volumes[0]), bootable);
-        client.send(Service::BlockStorage, request).await.unwrap();
+        Self::of(client, name, volumes).await
+    }
+
+    async fn of(client: &Client, name: &str, volumes: Vec<String>) -> Self {
         let flavors = client
             .list(Service::Compute, Request::get("flavors"), "flavors")
             .await
@@ -117,6 +149,19 @@ impl Server {
         )
         .await;
         self.volumes.push(volume);
+    }
+
+    /// Waits until its console says so.
+    pub(crate) async fn says(&self, words: &str) {
+        let action = json!({ "os-getConsoleOutput": {} });
+        let request = Request::post(format!("servers/{}/action", self.id), action);
+        let look = || async {
+            let answer = self.client.send(Service::Compute, request.clone()).await?;
+            let said = answer.body["output"].as_str().unwrap_or_default();
+            Ok(said.contains(words).then_some(()))
+        };
+        let patience = Duration::from_secs(600);
+        self.client.wait(words, patience, look).await.unwrap();
     }
 
     pub(crate) async fn delete(self) {

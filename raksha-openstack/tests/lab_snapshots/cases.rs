@@ -9,7 +9,11 @@ use raksha_openstack::OpenStack;
 use super::{guest, lab};
 
 /// The last numbers on the disks of a set, in order, and whether all file systems are clean.
-async fn numbers(cloud: &OpenStack, set: &SnapshotSet, notebook: &Notebook) -> (Vec<u64>, bool) {
+pub(crate) async fn numbers(
+    cloud: &OpenStack,
+    set: &SnapshotSet,
+    notebook: &Notebook,
+) -> (Vec<u64>, bool) {
     let directory = tempfile::tempdir().unwrap();
     let (mut numbers, mut clean) = (Vec::new(), true);
     for (i, disk) in set.disks.iter().enumerate() {
@@ -25,7 +29,7 @@ async fn numbers(cloud: &OpenStack, set: &SnapshotSet, notebook: &Notebook) -> (
     (numbers, clean)
 }
 
-fn one_instant(numbers: &[u64]) -> bool {
+pub(crate) fn one_instant(numbers: &[u64]) -> bool {
     let (first, last) = (numbers[0], *numbers.last().unwrap());
     numbers.is_sorted_by(|a, b| a >= b) && first - last <= 1
 }

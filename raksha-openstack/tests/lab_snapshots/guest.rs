@@ -60,18 +60,30 @@ impl FileSystem {
         !run("dumpe2fs", &["-h"], &self.0, 0).contains("needs_recovery")
     }
 
-    /// The last number in the journal file, after what was written is made whole as a mount would. All numbers are there, but for those that
-    /// a guest wrote elsewhere at its boot before it had mounted this.
-    pub(crate) fn last(&self) -> u64 {
+    /// The numbers in the journal file and when they were written, in seconds since boot, after what was written is made whole as a mount would.
+    fn journal(&self) -> Vec<(u64, f64)> {
         run("e2fsck", &["-f", "-y"], &self.0, 1);
         let text = run("debugfs", &["-R", "cat /journal.txt"], &self.0, 0);
-        let lines: Vec<(u64, f64)> = text
-            .lines()
+        text.lines()
             .map(|line| {
                 let (number, uptime) = line.split_once(' ').unwrap();
                 (number.parse().unwrap(), uptime.trim().parse().unwrap())
             })
-            .collect();
+            .collect()
+    }
+
+    /// The longest time between two records, of those since a number, in seconds.
+    pub(crate) fn longest_pause(&self, since: u64) -> f64 {
+        let lines = self.journal();
+        let later = lines.iter().position(|(number, _)| *number >= since);
+        let pairs = lines[later.expect("the number is there")..].windows(2);
+        pairs.map(|pair| pair[1].1 - pair[0].1).fold(0.0, f64::max)
+    }
+
+    /// The last number in the journal file. All numbers are there, but for those that a guest wrote elsewhere at its boot before it had mounted
+    /// this.
+    pub(crate) fn last(&self) -> u64 {
+        let lines = self.journal();
         let gap = lines.windows(2).find(|pair| {
             let booted = pair[1].1 < pair[0].1;
             pair[1].0 != pair[0].0 + 1 && !(booted && pair[1].0 > pair[0].0)

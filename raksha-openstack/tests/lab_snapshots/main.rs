@@ -11,6 +11,8 @@ mod bench;
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
+mod groups;
+#[cfg(test)]
 mod guest;
 #[cfg(test)]
 mod lab;

@@ -174,7 +174,8 @@ fn of_openstack(address: &str) -> Result<&str> {
     })
 }
 
-const OPTIONS: &str = "ceph_user, ceph_conf, ceph_keyring, roads, work, pause and hints";
+const OPTIONS: &str =
+    "ceph_user, ceph_conf, ceph_keyring, roads, work, pause, group_types and hints";
 
 fn wrong(why: impl Into<String>) -> Error {
     Error::new(Kind::Invalid, "open cloud", why)
@@ -213,6 +214,9 @@ fn options(given: &str) -> Result<OpenStackOptions> {
     if let Some(pause) = truth("pause", left.remove("pause"))? {
         options.snapshots.pause = pause;
     }
+    if let Some(types) = left.remove("group_types") {
+        options.snapshots.group_types = types.split(',').map(str::to_owned).collect();
+    }
     if let Some(hints) = truth("hints", left.remove("hints"))? {
         options.snapshots.hints = hints;
     }
@@ -249,7 +253,7 @@ mod tests {
     #[test]
     fn options_are_understood_or_refused_by_name() {
         let all =
-            options("ceph_user=u&ceph_conf=/c&roads=rbd,image&work=/w&pause=true&hints=false")
+            options("ceph_user=u&ceph_conf=/c&roads=rbd,image&work=/w&pause=true&hints=false&group_types=gold,silver")
                 .unwrap();
         let ceph = all.operator.unwrap();
         assert_eq!(
@@ -258,6 +262,7 @@ mod tests {
         );
         assert_eq!(all.roads.allowed, [RoadKind::Rbd, RoadKind::Image]);
         assert!(all.snapshots.pause && !all.snapshots.hints);
+        assert_eq!(all.snapshots.group_types, ["gold", "silver"]);
         for (text, word) in [
             ("colour=red", "colour"),
             ("ceph_conf=/c", "ceph_conf"),

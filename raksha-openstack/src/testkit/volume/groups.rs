@@ -1,4 +1,4 @@
-//! Groups of volumes, as a driver without group snapshots has them: their snapshots are taken one after the other.
+//! Groups of volumes. Their snapshots are of one instant whatever their type, for nobody writes while a request is answered.
 
 use serde_json::{Value, json};
 
@@ -48,7 +48,7 @@ pub(super) fn serve(world: &mut World, call: &Call, path: &[&str]) -> Outcome {
         ("POST", []) => {
             let wanted = call.body.get("group").cloned().unwrap_or_default();
             let id = world.uuid()?;
-            let body = json!({"status": "creating", "availability_zone": "nova",
+            let body = json!({"status": "creating", "availability_zone": world.options.zone,
                 "created_at": cinder_time(call.now / 1000 * 1000), "name": wanted.get("name"),
                 "description": wanted.get("description"), "group_type": wanted.get("group_type"),
                 "volume_types": wanted.get("volume_types"), "group_snapshot_id": null, "source_group_id": null});

@@ -117,7 +117,8 @@ pub(super) fn update(world: &mut World, call: &Call, id: &str) -> Outcome {
 
 pub(super) fn delete(world: &mut World, call: &Call, id: &str) -> Outcome {
     let snapshot = find(world, call, Kind::Snapshot, id)?;
-    if !["available", "error"].contains(&snapshot.text("status")) {
+    let in_group = !snapshot.text("group_snapshot_id").is_empty();
+    if in_group || !["available", "error"].contains(&snapshot.text("status")) {
         return Err(Refusal::bad(
             "Invalid snapshot: Snapshot status must be available or error and must not be part of a group, and must not be in-use",
         ));
