@@ -7,7 +7,7 @@ use std::path::Path;
 use raksha_core::env::Env;
 use raksha_core::local::{LocalCloud, NewServer};
 use raksha_tests::{Build, Place, Program, Random, contents, disks, files, is_id, text};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const MIB: u64 = 1 << 20;
 
@@ -28,6 +28,90 @@ fn sparse_disk(path: &Path, size: u64, random: &mut Random) -> Vec<u8> {
 }
 
 #[test]
+fn a_disk_of_which_is_told_what_changed_is_not_read_whole() {
+    let place = Place::new();
+    let raksha = &place.raksha;
+    let mut random = Random::announced("told");
+    let disk = place.path("disk.raw");
+    let mut content = random.bytes(64 * MIB as usize);
+    fs::write(&disk, &content).unwrap();
+    let changes = place.path("changes.json");
+    let backup = |since: &str| {
+        let (disk, changes) = (text(&disk), text(&changes));
+        let told = ["--changed", changes.as_str(), "--since", since].map(str::to_owned);
+        [
+            &["disk", "backup", &disk, "--name", "web"].map(str::to_owned)[..],
+            &told,
+        ]
+        .concat()
+    };
+    fn words(all: &[String]) -> Vec<&str> {
+        all.iter().map(String::as_str).collect()
+    }
+    let first = raksha.ok(&["disk", "backup", &text(&disk), "--name", "web"]);
+
+    // In no order, and one of them within another.
+    let at = 40 * MIB as usize;
+    content[at..at + 10_000].copy_from_slice(&random.bytes(10_000));
+    content[4096..8192].fill(7);
+    fs::write(&disk, &content).unwrap();
+    let ranges = [(at, 10_000), (at + 10, 10), (4096, 4096)];
+    let ranges = ranges.map(|(offset, length)| json!({ "offset": offset, "length": length }));
+    fs::write(&changes, Value::from_iter(ranges).to_string()).unwrap();
+    let arguments = backup(&first);
+    let second = raksha.json(&words(&arguments));
+    assert_eq!(second["hint_lied"], false);
+    let read = second["read_bytes"].as_u64().unwrap();
+    assert!((14_096..16 * MIB).contains(&read), "{read} bytes were read");
+    let second = second["point"].as_str().unwrap().to_owned();
+    let out = place.path("out.raw");
+    raksha.ok(&["disk", "restore", &second, &text(&out)]);
+    assert!(
+        fs::read(&out).unwrap() == content,
+        "the disk came back different"
+    );
+
+    // The same ranges are of no use any more, for another point is the newest.
+    let refused = raksha.fails(&words(&arguments));
+    assert!(
+        refused.contains("newest") && refused.contains(&second[..12]),
+        "{refused}"
+    );
+    fs::write(&changes, "[1, 2]").unwrap();
+    let arguments = backup(&second);
+    let refused = raksha.fails(&words(&arguments));
+    assert!(
+        refused.contains("changes.json") && refused.contains("offset"),
+        "{refused}"
+    );
+    fs::write(
+        &changes,
+        json!([{ "offset": u64::MAX, "length": 2 }]).to_string(),
+    )
+    .unwrap();
+    let refused = raksha.fails(&words(&arguments));
+    assert!(refused.contains("beyond"), "{refused}");
+
+    // All of it changed, and nothing is told.
+    content = random.bytes(64 * MIB as usize);
+    fs::write(&disk, &content).unwrap();
+    fs::write(&changes, "[]").unwrap();
+    let third = raksha.json(&words(&arguments));
+    assert_eq!(third["hint_lied"], true);
+    raksha.ok(&[
+        "disk",
+        "restore",
+        third["point"].as_str().unwrap(),
+        &text(&out),
+        "--force",
+    ]);
+    assert!(
+        fs::read(&out).unwrap() == content,
+        "the disk came back different"
+    );
+}
+
+#[test]
 fn a_disk_is_backed_up_listed_compared_restored_and_forgotten() {
     let place = Place::new();
     let raksha = &place.raksha;
@@ -45,6 +129,7 @@ fn a_disk_is_backed_up_listed_compared_restored_and_forgotten() {
     fs::write(&disk, &content).unwrap();
     let second = raksha.json(&["disk", "backup", &text(&disk), "--name", "web"]);
     let expected = [
+        "hint_lied",
         "logical_bytes",
         "new_bytes",
         "point",

@@ -102,6 +102,28 @@ pub struct ChangeHint {
     pub changed: Vec<Range<u64>>,
 }
 
+impl ChangeHint {
+    /// The hint that follows from changes in any order, each an offset and a length, of a disk that had `old` bytes and has `new` now. What lies
+    /// beyond the old size is new. None if a change ends beyond all numbers.
+    pub fn of(changes: impl IntoIterator<Item = (u64, u64)>, old: u64, new: u64) -> Option<Self> {
+        let mut ranges = Vec::new();
+        for (offset, length) in changes {
+            ranges.push(offset.min(new)..offset.checked_add(length)?.min(new));
+        }
+        ranges.push(old.min(new)..new);
+        ranges.retain(|range| !range.is_empty());
+        ranges.sort_by_key(|range| range.start);
+        let mut changed: Vec<Range<u64>> = Vec::with_capacity(ranges.len());
+        for range in ranges {
+            match changed.last_mut() {
+                Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+                _ => changed.push(range),
+            }
+        }
+        Some(Self { changed })
+    }
+}
+
 /// A disk of a snapshot set, ready to be read.
 #[derive(Debug)]
 pub struct OpenedDisk {

@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use super::cancel::Cancel;
 use super::session::{TRIES, commit, end_session, read_again};
-use crate::cloud::{DiskId, DiskReader, DiskWriter};
+use crate::cloud::{ChangeHint, DiskId, DiskReader, DiskWriter};
 use crate::error::{Error, Kind, Result};
 use crate::id::PointId;
-use crate::image::{ExportOptions, IngestOptions, Meter, compare, export, ingest};
+use crate::image::{ExportOptions, IngestOptions, Meter, Sampling, compare, export, ingest};
 use crate::point::{PointDisk, PointSummary, RecoveryPoint};
 use crate::repository::{Repository, Writer};
 use crate::store::{ChunkStore, RunCounts};
@@ -22,6 +22,17 @@ pub struct DiskOptions {
     pub meter: Arc<Meter>,
     /// What stops it.
     pub cancel: Cancel,
+    /// In a backup, what may have changed since an earlier one; nothing else is read but samples.
+    pub changes: Option<Changes>,
+}
+
+/// What may have changed in a disk since one of its points, as whoever keeps track of it says: a hypervisor's dirty bitmap, `rbd diff`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changes {
+    /// The point.
+    pub since: PointId,
+    /// Offset and length of each change, in any order.
+    pub ranges: Vec<(u64, u64)>,
 }
 
 /// A disk that was backed up.
@@ -32,12 +43,15 @@ pub struct DiskBackup {
     pub point: PointId,
     /// What it took.
     pub counts: RunCounts,
+    /// Whether something had changed of which nothing was told: then all was read.
+    pub hint_lied: bool,
 }
 
 /// Backs a disk up under `name`; what the newest point of that name has is neither stored again nor looked up.
 ///
 /// # Errors
-/// [`Kind::Invalid`] if the name is empty, [`Kind::Cancelled`] if it was cancelled, and the reader's and the repository's.
+/// [`Kind::Invalid`] if the name is empty or a change cannot be, [`Kind::Conflict`] if it was told what changed since another point than the newest one,
+/// [`Kind::Cancelled`] if it was cancelled, and the reader's and the repository's.
 pub async fn backup(
     reader: &dyn DiskReader,
     name: &str,
@@ -51,9 +65,18 @@ pub async fn backup(
             "give the disk a name without control characters",
         ));
     }
-    let DiskOptions { meter, cancel } = options;
+    let DiskOptions {
+        meter,
+        cancel,
+        changes,
+    } = options;
     let disk = DiskId::Named(name.to_owned());
-    let mut base = cancel.guard(newest(repository, name, &disk)).await?;
+    let newest = cancel.guard(newest(repository, name, &disk)).await?;
+    let hint = match changes {
+        Some(changes) => Some(hint(changes, newest.as_ref(), reader.size())?),
+        None => None,
+    };
+    let mut base = newest.map(|(id, disk)| Base { id, disk, hint });
     let mut tries = 1;
     loop {
         let attempt = attempt(reader, &disk, repository, base.as_ref(), &meter, &cancel).await;
@@ -94,15 +117,38 @@ async fn newest(
     }
 }
 
+/// What a backup goes by.
+struct Base {
+    id: PointId,
+    disk: PointDisk,
+    hint: Option<ChangeHint>,
+}
+
+fn hint(changes: Changes, newest: Option<&(PointId, PointDisk)>, size: u64) -> Result<ChangeHint> {
+    let refused = |kind, message: &str| Error::new(kind, "back up disk", message);
+    let Some((_, disk)) = newest.filter(|(id, _)| *id == changes.since) else {
+        let message = "it was told what changed since another point than the newest whole one of the disk: tell what changed since that, or have all of it read";
+        let error = refused(Kind::Conflict, message).with("since", changes.since);
+        return Err(match newest {
+            Some((id, _)) => error.with("newest", id),
+            None => error,
+        });
+    };
+    ChangeHint::of(changes.ranges, disk.root.size, size).ok_or_else(|| {
+        let message = "a change ends beyond all numbers: give offsets and lengths in bytes";
+        refused(Kind::Invalid, message)
+    })
+}
+
 async fn attempt(
     reader: &dyn DiskReader,
     disk: &DiskId,
     repository: &Repository,
-    base: Option<&(PointId, PointDisk)>,
+    base: Option<&Base>,
     meter: &Arc<Meter>,
     cancel: &Cancel,
 ) -> Result<DiskBackup> {
-    let pins: Vec<PointId> = base.iter().map(|(id, _)| *id).collect();
+    let pins: Vec<PointId> = base.iter().map(|base| base.id).collect();
     let writer = match repository.write(&pins, "disk backup").await {
         Ok(writer) => writer,
         Err(error) if error.kind() == Kind::NotFound && base.is_some() => {
@@ -113,8 +159,7 @@ async fn attempt(
         }
         Err(error) => return Err(error),
     };
-    let root = base.map(|(_, disk)| disk.root);
-    let done = read_and_commit(reader, disk, repository, &writer, root, meter, cancel).await;
+    let done = read_and_commit(reader, disk, repository, &writer, base, meter, cancel).await;
     if let Err(error) = end_session(Some(&writer), done.as_ref().err()).await {
         // The repository fences sessions that fall silent, so this one harms nobody.
         tracing::warn!(%error, "the session was not closed");
@@ -127,15 +172,18 @@ async fn read_and_commit(
     disk: &DiskId,
     repository: &Repository,
     writer: &Writer,
-    base: Option<crate::format::tree::Root>,
+    base: Option<&Base>,
     meter: &Arc<Meter>,
     cancel: &Cancel,
 ) -> Result<DiskBackup> {
     let taken = repository.env().now();
+    let lies = base.map_or(0, |base| base.disk.hint_lies);
     let options = IngestOptions {
         chunking: repository.parameters().chunking,
         segment_size: repository.parameters().segment_size,
-        base,
+        base: base.map(|base| base.disk.root),
+        hint: base.and_then(|base| base.hint.clone()),
+        sampling: Sampling::after_lies(lies),
         budget: repository.budget().clone(),
         env: repository.env().clone(),
         meter: Arc::clone(meter),
@@ -163,7 +211,7 @@ async fn read_and_commit(
             root: ingested.root,
             counts: ingested.counts,
             anchor: None,
-            hint_lies: 0,
+            hint_lies: lies.saturating_add(u32::from(ingested.hint_lied)),
         }],
         ledger: crate::cloud::ConsistencyLedger::default(),
     };
@@ -173,6 +221,7 @@ async fn read_and_commit(
     Ok(DiskBackup {
         point,
         counts: ingested.counts,
+        hint_lied: ingested.hint_lied,
     })
 }
 
@@ -226,7 +275,7 @@ pub async fn restore(
     writer: &dyn DiskWriter,
     options: DiskOptions,
 ) -> Result<RunCounts> {
-    let DiskOptions { meter, cancel } = options;
+    let DiskOptions { meter, cancel, .. } = options;
     let reader = repository.read(&[point], "disk restore").await?;
     let work = async {
         let root = repository.point(point).await?.disk(disk)?.root;

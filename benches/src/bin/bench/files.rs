@@ -5,6 +5,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use serde_json::{Value, json};
+
 use crate::Result;
 
 /// Bytes read at a time.
@@ -49,6 +51,33 @@ pub fn must_be_same(original: &Path, restored: &Path) -> Result<()> {
         }
         offset += length as u64;
     }
+}
+
+/// What differs between two files, in the grain that qemu keeps its dirty bitmaps in by default, as JSON.
+pub fn changes(before: &Path, after: &Path) -> Result<String> {
+    const GRAIN: usize = 64 << 10;
+    let (mut before, mut after) = (open(before)?, open(after)?);
+    let (mut was, mut is) = (Vec::with_capacity(GRAIN), Vec::with_capacity(GRAIN));
+    let mut changes: Vec<(u64, u64)> = Vec::new();
+    let mut offset = 0;
+    loop {
+        was.clear();
+        is.clear();
+        (&mut before).take(GRAIN as u64).read_to_end(&mut was)?;
+        let length = (&mut after).take(GRAIN as u64).read_to_end(&mut is)? as u64;
+        if length == 0 {
+            break;
+        }
+        match changes.last_mut() {
+            _ if was == is => {}
+            Some((start, long)) if *start + *long == offset => *long += length,
+            _ => changes.push((offset, length)),
+        }
+        offset += length;
+    }
+    let changes = changes.iter();
+    let changes = changes.map(|(offset, length)| json!({ "offset": offset, "length": length }));
+    Ok(Value::from_iter(changes).to_string())
 }
 
 /// The bytes that a directory and all in it occupy on disk; holes occupy nothing.

@@ -522,6 +522,9 @@ pub struct ReapOptions {
     /// Remove what this restore created, which died or failed
     #[arg(long, value_name = "RESTORE")]
     pub undo: Option<String>,
+    /// Clean up in this cloud, into which something was restored [default: the one of --cloud]
+    #[arg(long, value_name = "CLOUD")]
+    pub into: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -556,6 +559,12 @@ pub enum DiskVerb {
         /// What to call it; points of the same name go by each other
         #[arg(long)]
         name: String,
+        /// A file of JSON that tells what changed, as `rbd diff --format json` and `raksha disk diff --json` print it: nothing else is read but samples
+        #[arg(long, value_name = "FILE", requires = "since")]
+        changed: Option<PathBuf>,
+        /// The point that it changed since, which must be the newest of that name
+        #[arg(long, value_name = "POINT", requires = "changed")]
+        since: Option<String>,
     },
     /// Write a disk of a point to a sparse file or a block device
     Restore {

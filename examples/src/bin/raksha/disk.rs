@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::time::Instant;
 
-use raksha_core::Result;
 use raksha_core::cloud::DiskReader;
 use raksha_core::disk_file::{FileReader, FileWriter};
-use raksha_core::protect::disk::{self, DiskOptions, pick};
+use raksha_core::protect::disk::{self, Changes, DiskOptions, pick};
 use raksha_core::store::RunCounts;
+use raksha_core::{Error, Kind, Result};
+use serde::Deserialize;
 use serde_json::json;
 
 use crate::args::DiskVerb;
@@ -18,7 +19,20 @@ use crate::progress::{Progress, Way};
 
 pub async fn carry_out(context: &Context, verb: DiskVerb) -> Result<()> {
     match verb {
-        DiskVerb::Backup { path, name } => backup(context, &path, &name).await,
+        DiskVerb::Backup {
+            path,
+            name,
+            changed,
+            since,
+        } => {
+            backup(
+                context,
+                &path,
+                &name,
+                changed.as_deref().zip(since.as_deref()),
+            )
+            .await
+        }
         DiskVerb::Restore {
             point,
             path,
@@ -29,16 +43,30 @@ pub async fn carry_out(context: &Context, verb: DiskVerb) -> Result<()> {
     }
 }
 
-async fn backup(context: &Context, path: &Path, name: &str) -> Result<()> {
+async fn backup(
+    context: &Context,
+    path: &Path,
+    name: &str,
+    told: Option<(&Path, &str)>,
+) -> Result<()> {
     let began = Instant::now();
     let repository = context.open().await?;
     let reader = FileReader::open(path, context.env.clone()).await?;
-    let options = DiskOptions::default();
+    let mut options = DiskOptions::default();
+    if let Some((file, since)) = told {
+        options.changes = Some(Changes {
+            since: context.point(&repository, since).await?,
+            ranges: ranges(file)?,
+        });
+    }
     interrupt::cancels(options.cancel.clone());
     let meter = options.meter.clone();
     let work = disk::backup(&reader, name, &repository, options);
     let progress = Progress::new(Way::In, context.common.quiet);
     let done = progress.during(name, reader.size(), meter, work).await?;
+    if done.hint_lied {
+        eprintln!("raksha: not all that had changed was told, so all of the disk was read");
+    }
     let RunCounts {
         logical_bytes,
         read_bytes,
@@ -51,9 +79,33 @@ async fn backup(context: &Context, path: &Path, name: &str) -> Result<()> {
         "read_bytes": read_bytes,
         "new_bytes": new_bytes,
         "stored_bytes": stored_bytes,
+        "hint_lied": done.hint_lied,
         "seconds": began.elapsed().as_secs_f64(),
     });
     context.output.show(&result, || done.point.to_string())
+}
+
+/// The offsets and lengths in a file of changes.
+fn ranges(file: &Path) -> Result<Vec<(u64, u64)>> {
+    #[derive(Deserialize)]
+    struct Range {
+        offset: u64,
+        length: u64,
+    }
+    let wrong = |message: &str| Error::new(Kind::Invalid, "read changes", message);
+    let text = std::fs::read(file).map_err(|error| {
+        let message = "the file cannot be read";
+        wrong(message).with("file", file.display()).caused_by(error)
+    })?;
+    let ranges: Vec<Range> = serde_json::from_slice(&text).map_err(|error| {
+        let message =
+            "this is no list of changes: write JSON such as [{\"offset\": 0, \"length\": 4096}]";
+        wrong(message).with("file", file.display()).caused_by(error)
+    })?;
+    Ok(ranges
+        .iter()
+        .map(|range| (range.offset, range.length))
+        .collect())
 }
 
 async fn restore(

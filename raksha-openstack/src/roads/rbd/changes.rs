@@ -3,8 +3,6 @@
 //! The cluster is asked for whole objects first: with the image's fast-diff that costs next to nothing, however large the image is. Exact
 //! ranges cost a look at every object, and are asked for only where that takes less time than reading the objects whole.
 
-use std::ops::Range;
-
 use raksha_core::cloud::ChangeHint;
 use raksha_core::{Error, Kind, Result};
 
@@ -43,33 +41,20 @@ fn refining_pays(hint: &ChangeHint, size: u64) -> bool {
     reading / 2 > refining
 }
 
-/// The changes as ascending, disjoint ranges within the new size. What lies beyond the old size is new.
 fn hint(changes: &[Change], old_size: u64, new_size: u64) -> Result<ChangeHint> {
-    let mut ranges = Vec::with_capacity(changes.len() + 1);
-    for change in changes {
-        let end = change.offset.checked_add(change.length).ok_or_else(|| {
-            let message = "`rbd diff` tells of a range that cannot be";
-            Error::new(Kind::Corrupt, "compare RBD snapshots", message)
-        })?;
-        ranges.push(change.offset.min(new_size)..end.min(new_size));
-    }
-    ranges.push(old_size.min(new_size)..new_size);
-    ranges.retain(|range| !range.is_empty());
-    ranges.sort_by_key(|range| range.start);
-    let mut changed: Vec<Range<u64>> = Vec::with_capacity(ranges.len());
-    for range in ranges {
-        match changed.last_mut() {
-            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
-            _ => changed.push(range),
-        }
-    }
-    Ok(ChangeHint { changed })
+    let changes = changes.iter().map(|change| (change.offset, change.length));
+    ChangeHint::of(changes, old_size, new_size).ok_or_else(|| {
+        let message = "`rbd diff` tells of a range that cannot be";
+        Error::new(Kind::Corrupt, "compare RBD snapshots", message)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     // Lists of ranges are what this is about.
     #![allow(clippy::single_range_in_vec_init)]
+
+    use std::ops::Range;
 
     use raksha_core::testkit::Fuzz;
 

@@ -48,16 +48,19 @@ pub trait Tool {
     /// Makes an empty repository.
     fn init(&self) -> Result<()>;
 
-    /// Backs an image up, reading all of it.
+    /// Backs an image up, reading all of it, or what it is told has changed.
     fn backup(&mut self, image: &Image<'_>) -> Result<Usage>;
 
     /// Writes the image called `label`, backed up from `file`, somewhere below `into`, an empty directory; says where.
     fn restore(&self, label: &str, file: &Path, into: &Path) -> Result<(Usage, PathBuf)>;
 }
 
-/// Raksha, and whom else the arguments name.
+/// Raksha, without and with change hints, and whom else the arguments name.
 pub fn all(arguments: &Arguments, scratch: &Path) -> Result<Vec<Box<dyn Tool>>> {
-    let mut tools: Vec<Box<dyn Tool>> = vec![Box::new(raksha::Raksha::new(arguments, scratch)?)];
+    let mut tools: Vec<Box<dyn Tool>> = vec![
+        Box::new(raksha::Raksha::new(arguments, scratch, false)?),
+        Box::new(raksha::Raksha::new(arguments, scratch, true)?),
+    ];
     for peer in &arguments.peers {
         tools.push(match peer {
             Peer::Restic => Box::new(restic::Restic::new(scratch)),

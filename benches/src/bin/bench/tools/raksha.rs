@@ -7,20 +7,24 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{Image, Tool, version_of};
-use crate::Result;
 use crate::arguments::Arguments;
 use crate::measure::{self, Usage};
+use crate::{Result, files};
 
 pub struct Raksha {
     program: PathBuf,
     home: PathBuf,
     key: PathBuf,
+    /// Whether it is told what changed since the newest backup of the disk, as a hypervisor or a storage cluster would.
+    told: bool,
     /// The points that backups were given, by their labels.
     points: BTreeMap<String, String>,
+    /// The newest point of each disk, and the file that was backed up.
+    newest: BTreeMap<String, (String, PathBuf)>,
 }
 
 impl Raksha {
-    pub fn new(arguments: &Arguments, scratch: &Path) -> Result<Self> {
+    pub fn new(arguments: &Arguments, scratch: &Path, told: bool) -> Result<Self> {
         let program = match &arguments.raksha {
             Some(program) => program.clone(),
             None => std::env::current_exe()?.with_file_name("raksha"),
@@ -33,11 +37,14 @@ impl Raksha {
             )
             .into());
         }
+        let name = if told { "raksha-told" } else { "raksha" };
         Ok(Self {
             program,
-            home: scratch.join("raksha"),
-            key: scratch.join("raksha.key"),
+            home: scratch.join(name),
+            key: scratch.join(name).with_extension("key"),
+            told,
             points: BTreeMap::new(),
+            newest: BTreeMap::new(),
         })
     }
 
@@ -51,7 +58,10 @@ impl Raksha {
 
 impl Tool for Raksha {
     fn name(&self) -> &'static str {
-        "raksha"
+        match self.told {
+            true => "raksha, told",
+            false => "raksha",
+        }
     }
 
     fn version(&self) -> Result<String> {
@@ -78,8 +88,18 @@ impl Tool for Raksha {
         let mut command = self.command();
         command.args(["disk", "backup"]).arg(image.file);
         command.args(["--name", image.disk]);
+        if let Some((since, before)) = self.newest.get(image.disk).filter(|_| self.told) {
+            let changed = self.home.with_extension("changed.json");
+            fs::write(&changed, files::changes(before, image.file)?)?;
+            command
+                .arg("--changed")
+                .arg(changed)
+                .args(["--since", since]);
+        }
         let (usage, point) = measure::run(&mut command)?;
         let point = point.trim().to_owned();
+        let newest = (point.clone(), image.file.to_owned());
+        self.newest.insert(image.disk.to_owned(), newest);
         self.points.insert(image.label.to_owned(), point);
         Ok(usage)
     }
