@@ -38,7 +38,7 @@ fn a_disk_of_which_is_told_what_changed_is_not_read_whole() {
     let changes = place.path("changes.json");
     let backup = |since: &str| {
         let (disk, changes) = (text(&disk), text(&changes));
-        let told = ["--changed", changes.as_str(), "--since", since].map(str::to_owned);
+        let told = ["--changed", changes.as_str(), "--since", since, "-q"].map(str::to_owned);
         [
             &["disk", "backup", &disk, "--name", "web"].map(str::to_owned)[..],
             &told,

@@ -26,6 +26,7 @@ pub(in super::super) fn seed(world: &mut World) -> Result<(), Refusal> {
             json!({"volume_backend_name": "rbd", "multiattach": "<is> True"}),
         ),
         ("nfs", json!({"volume_backend_name": "nfs"})),
+        ("rbd-groups", json!({"volume_backend_name": "rbd-groups"})),
     ];
     for (name, specs) in types {
         let description = (name == "__DEFAULT__").then_some("Default Volume Type");
