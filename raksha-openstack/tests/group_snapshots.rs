@@ -136,7 +136,7 @@ async fn one_request_takes_all_disks_at_one_instant() {
     assert_eq!(kinds, [GROUP_SNAPSHOT]);
     for disk in &set.disks {
         let opened = cloud.open(&set, &disk.disk, None, &notebook).await.unwrap();
-        let mut head = BytesMut::zeroed(2 << 20);
+        let mut head = BytesMut::zeroed(8 << 20);
         head = opened.reader.read_at(0, head).await.unwrap();
         let of = |at: u64, length: usize| {
             let at = usize::try_from(at).unwrap();

@@ -138,7 +138,11 @@ impl Taker<'_> {
             let message = "the group snapshot has none of the volume: it left the group since the server was discovered; run again";
             Error::new(Kind::Conflict, TAKE, message).with("volume", volume)
         })?;
-        self.taken_volume(wanted, volume.as_str(), snapshot, temporary.clone())
+        let id = things::id(snapshot)?;
+        let snapshot = things::SNAPSHOT
+            .reaches(self.client(), &id, &["available"], self.options.deadline)
+            .await?;
+        self.taken_volume(wanted, volume.as_str(), &snapshot, temporary.clone())
     }
 }
 

@@ -177,12 +177,21 @@ pub(super) fn snapshots(world: &mut World, call: &Call, path: &[&str]) -> Outcom
                 let name = json!({"name": wanted.get("name"), "group_snapshot_id": id});
                 snapshots::take(world, call, &volume, &name)?;
             }
-            let body = json!({"status": "available", "name": wanted.get("name"),
+            let body = json!({"status": "creating", "name": wanted.get("name"),
                 "description": wanted.get("description"), "group_id": group_id,
                 "created_at": cinder_time(call.now / 1000 * 1000), "group_type_id": group.get("group_type")});
             world
                 .state
                 .add(Kind::GroupSnapshot, &who.project, &id, body);
+            let pace = world.options.pace.snapshot;
+            let done = json!({"status": "available"});
+            world.settle(
+                call,
+                (Kind::GroupSnapshot, &id),
+                pace,
+                done,
+                json!({"status": "error"}),
+            );
             Ok(Reply::json(
                 202,
                 json!({"group_snapshot": {"id": id, "name": wanted.get("name")}}),

@@ -23,6 +23,8 @@ const ID: RepositoryId = RepositoryId::from_bytes([7; 16]);
 /// Points looked for, and points committed.
 const FOUND: u64 = 1000;
 const COMMITTED: u64 = 20;
+/// Points that are made between collections.
+const BETWEEN_COLLECTIONS: u64 = 20_000;
 
 /// How many, and where
 #[derive(Debug, clap::Args)]
@@ -203,7 +205,28 @@ async fn make(place: &Place, arguments: &DeedArguments) -> Result<()> {
     };
     let (parameters, options) = (Parameters::default(), EngineOptions::default());
     let repository = Repository::create_as(ID, target, parameters, &secret(), options).await?;
-    pretend_points(&repository, (0..arguments.points).map(summary)).await?;
+    let mut made = 0;
+    while made < arguments.points {
+        let next = arguments.points.min(made + BETWEEN_COLLECTIONS);
+        pretend_points(&repository, (made..next).map(summary)).await?;
+        drop_old_checkpoints(&place.target().join("checkpoint"))?;
+        made = next;
+    }
+    Ok(())
+}
+
+/// Leaves the newest three, as a collection does: all of them would take a hundred times what the points take.
+fn drop_old_checkpoints(folder: &Path) -> Result<()> {
+    if !folder.exists() {
+        return Ok(());
+    }
+    let files = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path()));
+    let mut files = files.collect::<Result<Vec<_>>>()?;
+    files.sort();
+    files.truncate(files.len().saturating_sub(3));
+    for file in files {
+        std::fs::remove_file(file)?;
+    }
     Ok(())
 }
 
