@@ -22,8 +22,6 @@ pub struct DiskOptions {
     pub meter: Arc<Meter>,
     /// What stops it.
     pub cancel: Cancel,
-    /// In a backup, what may have changed since an earlier one; nothing else is read but samples.
-    pub changes: Option<Changes>,
 }
 
 /// What may have changed in a disk since one of its points, as whoever keeps track of it says: a hypervisor's dirty bitmap, `rbd diff`.
@@ -50,11 +48,34 @@ pub struct DiskBackup {
 /// Backs a disk up under `name`; what the newest point of that name has is neither stored again nor looked up.
 ///
 /// # Errors
-/// [`Kind::Invalid`] if the name is empty or a change cannot be, [`Kind::Conflict`] if it was told what changed since another point than the newest one,
-/// [`Kind::Cancelled`] if it was cancelled, and the reader's and the repository's.
+/// [`Kind::Invalid`] if the name is empty, [`Kind::Cancelled`] if it was cancelled, and the reader's and the repository's.
 pub async fn backup(
     reader: &dyn DiskReader,
     name: &str,
+    repository: &Repository,
+    options: DiskOptions,
+) -> Result<DiskBackup> {
+    back_up(reader, name, None, repository, options).await
+}
+
+/// The same, of a disk of which is told what changed since its newest point: nothing else is read, but samples that may show that not all was told.
+///
+/// # Errors
+/// As [`backup`]; [`Kind::Invalid`] also if a change cannot be, and [`Kind::Conflict`] if the newest whole point of the disk is another.
+pub async fn backup_changed(
+    reader: &dyn DiskReader,
+    name: &str,
+    changes: Changes,
+    repository: &Repository,
+    options: DiskOptions,
+) -> Result<DiskBackup> {
+    back_up(reader, name, Some(changes), repository, options).await
+}
+
+async fn back_up(
+    reader: &dyn DiskReader,
+    name: &str,
+    changes: Option<Changes>,
     repository: &Repository,
     options: DiskOptions,
 ) -> Result<DiskBackup> {
@@ -65,11 +86,7 @@ pub async fn backup(
             "give the disk a name without control characters",
         ));
     }
-    let DiskOptions {
-        meter,
-        cancel,
-        changes,
-    } = options;
+    let DiskOptions { meter, cancel } = options;
     let disk = DiskId::Named(name.to_owned());
     let newest = cancel.guard(newest(repository, name, &disk)).await?;
     let hint = match changes {
@@ -275,7 +292,7 @@ pub async fn restore(
     writer: &dyn DiskWriter,
     options: DiskOptions,
 ) -> Result<RunCounts> {
-    let DiskOptions { meter, cancel, .. } = options;
+    let DiskOptions { meter, cancel } = options;
     let reader = repository.read(&[point], "disk restore").await?;
     let work = async {
         let root = repository.point(point).await?.disk(disk)?.root;

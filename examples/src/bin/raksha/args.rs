@@ -10,6 +10,7 @@ use raksha_core::repository::{Compression, StoredName};
 use raksha_core::store::{IfNotReached, JobHook};
 
 use crate::authority::AuthorityVerb;
+use crate::disk::DiskVerb;
 use crate::schedule::{
     ObjectiveOptions, RetentionOptions, ScheduleOptions, ScheduleVerb, SimulateOptions,
 };
@@ -547,47 +548,6 @@ pub enum KeyVerb {
     Remove {
         /// Which
         slot: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub enum DiskVerb {
-    /// Back up a file or block device that does not change meanwhile; prints the point's id
-    Backup {
-        /// The disk
-        path: PathBuf,
-        /// What to call it; points of the same name go by each other
-        #[arg(long)]
-        name: String,
-        /// A file of JSON that tells what changed, as `rbd diff --format json` and `raksha disk diff --json` print it: nothing else is read but samples
-        #[arg(long, value_name = "FILE", requires = "since")]
-        changed: Option<PathBuf>,
-        /// The point that it changed since, which must be the newest of that name
-        #[arg(long, value_name = "POINT", requires = "changed")]
-        since: Option<String>,
-    },
-    /// Write a disk of a point to a sparse file or a block device
-    Restore {
-        /// The point: its id, or the beginning of it
-        point: String,
-        /// Where to
-        path: PathBuf,
-        /// Which disk, if the point holds several
-        #[arg(long)]
-        disk: Option<String>,
-        /// Write over what is there
-        #[arg(long)]
-        force: bool,
-    },
-    /// Show which bytes differ between two points
-    Diff {
-        /// The older point
-        old: String,
-        /// The newer point
-        new: String,
-        /// Which disk, if the points hold several
-        #[arg(long)]
-        disk: Option<String>,
     },
 }
 

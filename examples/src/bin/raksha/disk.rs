@@ -1,8 +1,9 @@
 //! Single disks, without any cloud.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use clap::Subcommand;
 use raksha_core::cloud::DiskReader;
 use raksha_core::disk_file::{FileReader, FileWriter};
 use raksha_core::protect::disk::{self, Changes, DiskOptions, pick};
@@ -11,11 +12,51 @@ use raksha_core::{Error, Kind, Result};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::args::DiskVerb;
 use crate::context::Context;
 use crate::interrupt;
 use crate::output::table;
 use crate::progress::{Progress, Way};
+
+#[derive(Debug, Subcommand)]
+pub enum DiskVerb {
+    /// Back up a file or block device that does not change meanwhile; prints the point's id
+    Backup {
+        /// The disk
+        path: PathBuf,
+        /// What to call it; points of the same name go by each other
+        #[arg(long)]
+        name: String,
+        /// A file of JSON that tells what changed, as `rbd diff --format json` and `raksha disk diff --json` print it: nothing else is read but samples
+        #[arg(long, value_name = "FILE", requires = "since")]
+        changed: Option<PathBuf>,
+        /// The point that it changed since, which must be the newest of that name
+        #[arg(long, value_name = "POINT", requires = "changed")]
+        since: Option<String>,
+    },
+    /// Write a disk of a point to a sparse file or a block device
+    Restore {
+        /// The point: its id, or the beginning of it
+        point: String,
+        /// Where to
+        path: PathBuf,
+        /// Which disk, if the point holds several
+        #[arg(long)]
+        disk: Option<String>,
+        /// Write over what is there
+        #[arg(long)]
+        force: bool,
+    },
+    /// Show which bytes differ between two points
+    Diff {
+        /// The older point
+        old: String,
+        /// The newer point
+        new: String,
+        /// Which disk, if the points hold several
+        #[arg(long)]
+        disk: Option<String>,
+    },
+}
 
 pub async fn carry_out(context: &Context, verb: DiskVerb) -> Result<()> {
     match verb {
@@ -52,16 +93,24 @@ async fn backup(
     let began = Instant::now();
     let repository = context.open().await?;
     let reader = FileReader::open(path, context.env.clone()).await?;
-    let mut options = DiskOptions::default();
-    if let Some((file, since)) = told {
-        options.changes = Some(Changes {
+    let changes = match told {
+        Some((file, since)) => Some(Changes {
             since: context.point(&repository, since).await?,
             ranges: ranges(file)?,
-        });
-    }
+        }),
+        None => None,
+    };
+    let options = DiskOptions::default();
     interrupt::cancels(options.cancel.clone());
     let meter = options.meter.clone();
-    let work = disk::backup(&reader, name, &repository, options);
+    let work = async {
+        match changes {
+            Some(changes) => {
+                disk::backup_changed(&reader, name, changes, &repository, options).await
+            }
+            None => disk::backup(&reader, name, &repository, options).await,
+        }
+    };
     let progress = Progress::new(Way::In, context.common.quiet);
     let done = progress.during(name, reader.size(), meter, work).await?;
     if done.hint_lied {
