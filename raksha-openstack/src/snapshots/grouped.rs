@@ -4,7 +4,7 @@
 //! scheduler gives groups of such a type to no other. Tenants do not see what a type demands, as policy goes; but one type that does is Cinder's own, under a name that
 //! never changes, and others can be named in [`SnapshotOptions::group_types`].
 
-use raksha_core::cloud::{DiskId, Temporary};
+use raksha_core::cloud::{Consistency, DiskId, Temporary};
 use raksha_core::{Error, Kind, Result};
 use serde_json::{Value, json};
 
@@ -27,17 +27,15 @@ const GROUP_SNAPSHOTS: Microversion = Microversion::new(3, 14);
 const CONSISTENT: (&str, &str) = ("consistent_group_snapshot_enabled", "<is> true");
 const CINDERS_OWN: &str = "default_cgsnapshot_type";
 
-/// Whether the volumes of a server are in one group whose snapshots are of one instant.
+/// Whether the volumes of a server are in one group whose snapshots are of one instant, and that is `demanded`.
 pub(super) async fn one_instant(
     client: &Client,
     options: &SnapshotOptions,
     subject: &Subject<'_>,
+    demanded: Consistency,
 ) -> Result<bool> {
-    let Some(group) = subject
-        .volume_group
-        .as_ref()
-        .filter(|_| subject.disks.len() > 1)
-    else {
+    let of_use = subject.disks.len() > 1 && demanded >= Consistency::CrashAcrossDisks;
+    let Some(group) = subject.volume_group.as_ref().filter(|_| of_use) else {
         return Ok(false);
     };
     match type_of(client, group).await {

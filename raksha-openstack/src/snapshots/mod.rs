@@ -89,9 +89,10 @@ impl Snapshots {
                 Some(server) => Some(Now::of(&self.roads.client, server).await?),
                 None => None,
             };
-            let grouped = grouped::one_instant(&self.roads.client, &self.options, subject).await?;
-            let pause = self.options.pause;
-            let plans = subject.plans(now.as_ref(), request.consistency, pause, grouped);
+            let (demanded, options) = (request.consistency, &self.options);
+            let grouped =
+                grouped::one_instant(&self.roads.client, options, subject, demanded).await?;
+            let plans = subject.plans(now.as_ref(), demanded, options.pause, grouped);
             Ok(plans.first().map(|plan| plan.level).unwrap_or_default())
         }));
         let best = levels.await?.into_iter().min().unwrap_or_default();

@@ -82,7 +82,7 @@ impl<'a> Taker<'a> {
             Some(server) => Some(Now::of(self.client(), server).await?),
             None => None,
         };
-        let grouped = grouped::one_instant(self.client(), self.options, subject).await?;
+        let grouped = grouped::one_instant(self.client(), self.options, subject, demanded).await?;
         let plans = subject.plans(now.as_ref(), demanded, self.options.pause, grouped);
         let mut refused: Vec<String> = Vec::new();
         let mut plans = plans.into_iter().peekable();
