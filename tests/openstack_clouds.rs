@@ -102,12 +102,7 @@ async fn a_server_comes_from_abroad_and_does_without_what_is_not_here() {
     let into = "openstack:devcloud-admin";
     let restore = ["restore", &run, "--into", into];
     let said = raksha.fails(&restore);
-    for unknown in [
-        "flavor small",
-        "volume type ssd",
-        "zone east",
-        "network internet",
-    ] {
+    for unknown in Abroad::FOREIGN {
         assert!(said.contains(unknown), "{unknown}: {said}");
     }
     let id = |kind, name| home.id_of(kind, name).unwrap();

@@ -36,12 +36,7 @@ async fn a_server_of_another_cloud_lives_on_here() {
     let into = format!("openstack:{OTHER}");
     let restore = ["restore", &run, "--into", &into];
     let said = there.fails(&restore);
-    for unknown in [
-        "flavor small",
-        "volume type ssd",
-        "zone east",
-        "network internet",
-    ] {
+    for unknown in Abroad::FOREIGN {
         assert!(said.contains(unknown), "{unknown}: {said}");
     }
     let id = |kind: &str, name: &str| {

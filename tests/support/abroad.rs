@@ -23,6 +23,14 @@ pub struct Abroad {
 }
 
 impl Abroad {
+    /// What home has not, of what the traveller needs; so the plan of a restore there calls it.
+    pub const FOREIGN: [&'static str; 4] = [
+        "flavor small",
+        "volume type ssd",
+        "zone east",
+        "network internet",
+    ];
+
     /// A new one, with no server in it.
     pub async fn start() -> Self {
         let mut options = Options::default();
