@@ -135,6 +135,7 @@ fn disks_go_in_and_come_out() {
         .map(String::as_str)
         .collect();
     let expected = [
+        "hint_lied",
         "logical_bytes",
         "new_bytes",
         "point",
