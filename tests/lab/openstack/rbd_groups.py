@@ -1,13 +1,18 @@
 """Cinder's RBD driver with what it lacks: group snapshots of one instant.
 
-A guest's writes to a volume need the image's exclusive lock. Whoever asks for it gets it
-from the guest's qemu, once that has finished what is on its way; writes then wait until it
-is given back. So with the locks of all volumes in hand, all snapshots are of one instant.
+Where a storage array holds up writes for the moment, this has the guests stand still that
+write. The locks of RBD's images do not serve: a guest that asks for one that somebody else
+keeps is told that its disk cannot be written, and takes that for damage.
 """
 import contextlib
 
 from cinder.objects import fields
 from cinder.volume.drivers import rbd
+from oslo_concurrency import processutils
+
+
+def virsh(verb, guest):
+    processutils.execute("virsh", "-q", "-c", "qemu:///system", verb, guest)
 
 
 class GroupRBDDriver(rbd.RBDDriver):
@@ -16,15 +21,18 @@ class GroupRBDDriver(rbd.RBDDriver):
         self._stats["consistent_group_snapshot_enabled"] = True
 
     def create_group_snapshot(self, context, group_snapshot, snapshots):
-        with contextlib.ExitStack() as stack:
-            volumes = [stack.enter_context(rbd.RBDVolumeProxy(self, s.volume_name))
+        guests = {attached.instance_uuid for s in snapshots
+                  for attached in s.volume.volume_attachment if attached.instance_uuid}
+        with contextlib.ExitStack() as opened:
+            volumes = [opened.enter_context(rbd.RBDVolumeProxy(self, s.volume_name))
                        for s in snapshots]
-            for volume in volumes:
-                volume.lock_acquire(self.rbd.RBD_LOCK_MODE_EXCLUSIVE)
-            for volume, snapshot in zip(volumes, snapshots):
-                volume.create_snap(snapshot.name)
-            for volume in volumes:
-                volume.lock_release()
+            with contextlib.ExitStack() as still:
+                for guest in guests:
+                    # qemu completes what is on its way to its disks first
+                    still.callback(virsh, "resume", guest)
+                    virsh("suspend", guest)
+                for volume, snapshot in zip(volumes, snapshots):
+                    volume.create_snap(snapshot.name)
             for volume, snapshot in zip(volumes, snapshots):
                 volume.protect_snap(snapshot.name)
         taken = [{"id": s.id, "status": fields.SnapshotStatus.AVAILABLE} for s in snapshots]
