@@ -20,20 +20,22 @@ use support::{Somebody, none, with};
 const GROUPS: (&str, &str) = ("openstack-api-version", "volume 3.14");
 const ACROSS: Consistency = Consistency::CrashAcrossDisks;
 
-/// `case2`, without a guest agent, with its volumes in a group.
+/// The servers of a case, without a guest agent, with their volumes in a group.
 struct Site {
     cloud: DevCloud,
     demo: Somebody,
-    server: String,
+    servers: Vec<String>,
+    group: String,
 }
 
 impl Site {
     async fn new(group_type: &str) -> Self {
+        Self::of(Case::BootedFromVolume, group_type).await
+    }
+
+    async fn of(case: Case, group_type: &str) -> Self {
         let cloud = DevCloud::start(Options::default()).await.unwrap();
-        let server = cloud
-            .seed("demo", Case::BootedFromVolume)
-            .unwrap()
-            .remove(0);
+        let servers = cloud.seed("demo", case).unwrap();
         let demo = Somebody::new(cloud.cloud_config("demo").auth_url.as_str(), "demo").await;
         let groups = || with(GROUPS.0, GROUPS.1);
         let types = demo
@@ -45,13 +47,12 @@ impl Site {
         let volumes = demo.get("volumev3:/volumes/detail").await.expect(200);
         let volumes = volumes.body["volumes"].as_array().unwrap().clone();
         let wanted =
-            json!({ "group": { "name": "case2", "group_type": kind, "volume_types": ["rbd"] } });
+            json!({ "group": { "name": "together", "group_type": kind, "volume_types": ["rbd"] } });
         let group = demo
             .ask("POST", "volumev3:/groups", groups().body(wanted))
             .await;
         let group = group.expect(202).text("/group/id");
         let ids: Vec<&str> = volumes.iter().map(|v| v["id"].as_str().unwrap()).collect();
-        assert_eq!(ids.len(), 3);
         let add = json!({ "group": { "add_volumes": ids.join(",") } });
         let path = format!("volumev3:/groups/{group}");
         demo.ask("PUT", &path, groups().body(add)).await.expect(202);
@@ -63,7 +64,8 @@ impl Site {
         Self {
             cloud,
             demo,
-            server,
+            servers,
+            group,
         }
     }
 
@@ -72,8 +74,9 @@ impl Site {
         let cloud = OpenStack::connect(&config, options, Env::system())
             .await
             .unwrap();
-        let named = Selection(vec![ServerSelector::Name("case2".to_owned())]);
-        let graph = cloud.discover(&named).await.unwrap();
+        let servers = self.servers.iter().cloned().map(ServerSelector::Id);
+        let selection = Selection(servers.collect());
+        let graph = cloud.discover(&selection).await.unwrap();
         (cloud, graph)
     }
 
@@ -119,11 +122,11 @@ async fn one_request_takes_all_disks_at_one_instant() {
     let (cloud, graph) = site.connect(OpenStackOptions::default()).await;
     assert_eq!(cloud.capabilities(&graph).await.unwrap().best, ACROSS);
     for _ in 0..5 {
-        site.cloud.write_records(&site.server).unwrap();
+        site.cloud.write_records(&site.servers[0]).unwrap();
     }
     let notebook = Notebook::new();
     let set = take(&cloud, &graph, &notebook).await;
-    site.cloud.write_records(&site.server).unwrap();
+    site.cloud.write_records(&site.servers[0]).unwrap();
     assert_eq!(set.ledger.reached(), ACROSS);
     assert!(
         set.ledger
@@ -156,6 +159,53 @@ async fn one_request_takes_all_disks_at_one_instant() {
         .ask("DELETE", &format!("volumev3:/snapshots/{one}"), none())
         .await
         .expect(400);
+    release(&cloud, &notebook).await;
+    assert_eq!(site.left().await, (0, 0));
+}
+
+/// Servers whose volumes are in one group are of one instant with each other, though each has but one disk.
+#[tokio::test]
+async fn servers_of_one_group_share_a_group_snapshot() {
+    let site = Site::of(Case::TwoOnOneNetwork, "default_cgsnapshot_type").await;
+    let (cloud, graph) = site.connect(OpenStackOptions::default()).await;
+    assert_eq!(graph.servers.len(), 2);
+    let notebook = Notebook::new();
+    let set = take(&cloud, &graph, &notebook).await;
+    assert_eq!(set.ledger.reached(), ACROSS);
+    assert!(set.ledger.skew.is_zero(), "{:?}", set.ledger);
+    assert_eq!(site.left().await, (2, 1), "one for both");
+    assert_eq!(notebook.open().len(), 1);
+    release(&cloud, &notebook).await;
+    assert_eq!(site.left().await, (0, 0));
+}
+
+/// A volume leaves the group after its server was looked at: that server is taken by other means, and what others share is not taken from them.
+#[tokio::test]
+async fn a_server_that_left_the_group_takes_nothing_from_the_others() {
+    let site = Site::of(Case::TwoOnOneNetwork, "default_cgsnapshot_type").await;
+    let (cloud, graph) = site.connect(OpenStackOptions::default()).await;
+    let gone = graph.volumes[0].id.as_str();
+    let remove = json!({ "group": { "remove_volumes": gone } });
+    let path = format!("volumev3:/groups/{}", site.group);
+    let removed = with(GROUPS.0, GROUPS.1).body(remove);
+    site.demo.ask("PUT", &path, removed).await.expect(202);
+    let notebook = Notebook::new();
+    let set = take(&cloud, &graph, &notebook).await;
+    let means = |disk: &DiskId| {
+        let of = set.ledger.disks.iter().find(|one| one.disk == *disk);
+        of.unwrap().means.as_str()
+    };
+    for volume in &graph.volumes {
+        let (disk, left) = (
+            DiskId::Volume(volume.id.clone()),
+            volume.id.as_str() == gone,
+        );
+        let means = means(&disk);
+        assert_eq!(means.contains("it left the group"), left, "{means}");
+        cloud.open(&set, &disk, None, &notebook).await.unwrap();
+    }
+    assert!(!set.ledger.skew.is_zero(), "{:?}", set.ledger);
+    assert_eq!(site.left().await, (2, 1));
     release(&cloud, &notebook).await;
     assert_eq!(site.left().await, (0, 0));
 }

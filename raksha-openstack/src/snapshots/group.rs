@@ -29,6 +29,8 @@ pub(super) struct Group {
     /// Between which moments all of it was taken, by this machine's clock.
     pub(super) begin: Timestamp,
     pub(super) end: Timestamp,
+    /// In which group snapshot all its disks are, maybe with those of other servers.
+    pub(super) within: Option<String>,
 }
 
 impl Group {
@@ -38,17 +40,21 @@ impl Group {
     }
 }
 
+/// Whether all disks of all of them are of one instant.
+fn all_at_once(groups: &[Group]) -> bool {
+    groups.split_first().is_none_or(|(first, others)| {
+        let with_first = |group: &Group| group.within.is_some() && group.within == first.within;
+        first.one_instant() && others.iter().all(with_first)
+    })
+}
+
 /// What is known of all groups together.
 pub(super) fn ledger(groups: &[Group]) -> ConsistencyLedger {
-    let skew = match groups {
-        [only] if only.one_instant() => Duration::ZERO,
-        groups => {
-            let begin = groups.iter().map(|group| group.begin).min();
-            let end = groups.iter().map(|group| group.end).max();
-            begin
-                .zip(end)
-                .map_or(Duration::ZERO, |(begin, end)| end.since(begin))
-        }
+    let begin = groups.iter().map(|group| group.begin).min();
+    let end = groups.iter().map(|group| group.end).max();
+    let skew = match begin.zip(end) {
+        Some((begin, end)) if !all_at_once(groups) => end.since(begin),
+        _ => Duration::ZERO,
     };
     let of_group = |group: &Group| {
         let each = group.disks.iter().map(|taken| DiskConsistency {
@@ -79,6 +85,7 @@ mod tests {
             freeze: None,
             begin: Timestamp::from_millis(begin),
             end: Timestamp::from_millis(end),
+            within: None,
         }
     }
 
@@ -99,5 +106,13 @@ mod tests {
             "two servers are of two instants"
         );
         assert_eq!(ledger(&[]).skew, Duration::ZERO);
+        let within = |one: &str| Group {
+            within: Some(one.to_owned()),
+            ..group(Consistency::CrashAcrossDisks, 100, 300)
+        };
+        let skew = |groups: [Group; 2]| ledger(&groups).skew.as_millis();
+        assert_eq!(skew([within("a"), within("a")]), 0);
+        assert_eq!(skew([within("a"), within("b")]), 200);
+        assert_eq!(skew([within("a"), frozen()]), 200);
     }
 }

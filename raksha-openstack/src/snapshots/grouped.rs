@@ -1,11 +1,11 @@
-//! Snapshots of all volumes of a server by one group snapshot of Cinder's.
+//! Snapshots of all volumes of a server, or of several, by one group snapshot of Cinder's.
 //!
 //! Whether that is one instant depends on the backend. A group's type can demand a backend that says so (`consistent_group_snapshot_enabled`), and Cinder's
 //! scheduler gives groups of such a type to no other. Tenants do not see what a type demands, as policy goes; but one type that does is Cinder's own, under a name that
 //! never changes, and others can be named in [`SnapshotOptions::group_types`].
 
 use raksha_core::cloud::{Consistency, DiskId, Temporary};
-use raksha_core::{Error, Kind, Result};
+use raksha_core::{Error, Kind, Result, Timestamp};
 use serde_json::{Value, json};
 
 use super::SnapshotOptions;
@@ -27,6 +27,15 @@ const GROUP_SNAPSHOTS: Microversion = Microversion::new(3, 14);
 const CONSISTENT: (&str, &str) = ("consistent_group_snapshot_enabled", "<is> true");
 const CINDERS_OWN: &str = "default_cgsnapshot_type";
 
+/// A group snapshot that is there. Each server has its disks in it.
+#[derive(Debug)]
+pub(super) struct GroupSnapshot {
+    id: String,
+    temporary: Temporary,
+    begin: Timestamp,
+    end: Timestamp,
+}
+
 /// Whether the volumes of a server are in one group whose snapshots are of one instant, and that is `demanded`.
 pub(super) async fn one_instant(
     client: &Client,
@@ -34,15 +43,19 @@ pub(super) async fn one_instant(
     subject: &Subject<'_>,
     demanded: Consistency,
 ) -> Result<bool> {
-    let of_use = subject.disks.len() > 1 && demanded >= Consistency::CrashAcrossDisks;
-    let Some(group) = subject.volume_group.as_ref().filter(|_| of_use) else {
+    let several = |subjects: usize| subjects > 1 || subject.disks.len() > 1;
+    let Some(group) = subject
+        .volume_group
+        .as_ref()
+        .filter(|group| demanded >= Consistency::CrashAcrossDisks && several(group.subjects))
+    else {
         return Ok(false);
     };
-    match type_of(client, group).await {
+    match type_of(client, &group.id).await {
         Ok(kind) => Ok(consistent(&kind, &options.group_types)),
         // Other means are left.
         Err(error) if is_out_of_sight(&error) => {
-            tracing::info!(%error, group, "the type of the group cannot be seen");
+            tracing::info!(%error, group = group.id, "the type of the group cannot be seen");
             Ok(false)
         }
         Err(error) => Err(error),
@@ -77,12 +90,33 @@ pub(crate) fn consistent(kind: &Value, named: &[String]) -> bool {
 }
 
 impl Taker<'_> {
-    /// Takes all volumes of a server by one group snapshot.
+    /// Takes all volumes of a server by a group snapshot, which it shares with the others of the group.
     pub(super) async fn grouped(&self, subject: &Subject<'_>, plan: Plan) -> Result<Group> {
         let Some(group) = &subject.volume_group else {
             return Err(Error::new(Kind::Internal, TAKE, "there is no group"));
         };
-        let marker = format!("{}-group-{}", self.marker, subject.number);
+        let taken = group
+            .snapshot
+            .get_or_try_init(|| self.group_snapshot(&group.id, subject.number));
+        let taken = taken
+            .await
+            .map_err(|error| error.with("group", &group.id))?;
+        let members = subject.disks.iter().map(|disk| self.member(disk, taken));
+        let members = all(members).await;
+        if members.is_err() && group.subjects == 1 {
+            // Other means may be tried. What others share stays until all is released.
+            self.give_up(&taken.temporary, true).await;
+        }
+        let disks = members.map_err(|error| error.with("group", &group.id))?;
+        let means = "a group snapshot, of a type that demands one instant";
+        let mut of = self.group(subject, disks, plan.level, means, None, taken.begin);
+        of.end = taken.end;
+        of.within = Some(taken.id.clone());
+        Ok(of)
+    }
+
+    async fn group_snapshot(&self, group: &str, number: usize) -> Result<GroupSnapshot> {
+        let marker = format!("{}-group-{number}", self.marker);
         let detail = json!({ "group": group });
         let mut temporary = planned(GROUP_SNAPSHOT, marker, detail);
         self.recorder.record(&temporary).await?;
@@ -102,21 +136,27 @@ impl Taker<'_> {
             things::GROUP_SNAPSHOT
                 .reaches(self.client(), &id, &["available"], self.options.deadline)
                 .await?;
-            let disks = subject.disks.iter();
-            all(disks.map(|wanted| self.member(wanted, &id, &temporary))).await
+            Ok(id)
         };
-        let taken = taken.await.map_err(|error| error.with("group", group));
-        if let Err(error) = &taken {
-            // Other means may be tried.
-            self.give_up(&temporary, temporary.id.is_some() || !may_come(error))
-                .await;
+        let taken: Result<String> = taken.await;
+        match taken {
+            Ok(id) => Ok(GroupSnapshot {
+                id,
+                temporary,
+                begin,
+                end: self.env().now(),
+            }),
+            Err(error) => {
+                // Other means may be tried.
+                let answered = temporary.id.is_some() || !may_come(&error);
+                self.give_up(&temporary, answered).await;
+                Err(error)
+            }
         }
-        let means = "a group snapshot, of a type that demands one instant";
-        Ok(self.group(subject, taken?, plan.level, means, None, begin))
     }
 
     /// The snapshot of a disk in a group snapshot.
-    async fn member(&self, wanted: &Wanted, of: &str, temporary: &Temporary) -> Result<Taken> {
+    async fn member(&self, wanted: &Wanted, of: &GroupSnapshot) -> Result<Taken> {
         let DiskId::Volume(volume) = &wanted.disk else {
             let message = "only volumes are in a group";
             return Err(Error::new(Kind::Unsupported, TAKE, message).with("disk", &wanted.disk));
@@ -131,7 +171,7 @@ impl Taker<'_> {
             .await?;
         let snapshot = found
             .iter()
-            .find(|one| text(one, "group_snapshot_id") == of);
+            .find(|one| text(one, "group_snapshot_id") == of.id);
         let snapshot = snapshot.ok_or_else(|| {
             let message = "the group snapshot has none of the volume: it left the group since the server was discovered; run again";
             Error::new(Kind::Conflict, TAKE, message).with("volume", volume)
@@ -140,7 +180,7 @@ impl Taker<'_> {
         let snapshot = things::SNAPSHOT
             .reaches(self.client(), &id, &["available"], self.options.deadline)
             .await?;
-        self.taken_volume(wanted, volume.as_str(), &snapshot, temporary.clone())
+        self.taken_volume(wanted, volume.as_str(), &snapshot, of.temporary.clone())
     }
 }
 

@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | [`Means::Frozen`] | it runs, boots from a volume, and its image properties name a guest agent | with `os_require_quiesce` too: the file systems were frozen for all disks together, or Nova would have refused. Without it Nova goes on silently if the agent does not answer: nothing |
 //! | [`Means::Still`] | it is off, paused or suspended, and is so afterwards | nothing was written: all disks are of one instant |
-//! | [`Means::Grouped`] | its volumes are in one group, of a type that demands group snapshots of one instant | Cinder gives such groups only to backends that say they take them so: all disks are of one instant |
+//! | [`Means::Grouped`] | its volumes are in one group, of a type that demands group snapshots of one instant | Cinder gives such groups only to backends that say they take them so: all disks are of one instant, those of all servers in it |
 //! | [`Means::Paused`] | the options allow it | qemu completes and flushes all writes when it stops: all disks are of one instant |
 //! | [`Means::OneByOne`] | always | each disk by itself is of one instant; so is a server that has only one |
 //!
@@ -79,7 +79,7 @@ pub(super) struct Facts {
     /// How many disks it has.
     pub(super) disks: usize,
     pub(super) agent: Agent,
-    /// Its volumes are in a group whose snapshots are of one instant.
+    /// Its volumes are in a group whose snapshots are of one instant, with each other or with those of other servers.
     pub(super) grouped: bool,
     pub(super) may_pause: bool,
 }
@@ -110,7 +110,7 @@ pub(super) fn plans(facts: &Facts, demanded: Consistency) -> Vec<Plan> {
     if frozen && facts.agent == Agent::Required {
         plans.push(plan(Means::Frozen, Consistency::FileSystem));
     }
-    if together && facts.grouped && facts.wanted > 1 {
+    if together && facts.grouped {
         plans.push(plan(Means::Grouped, Consistency::CrashAcrossDisks));
     }
     if together && facts.may_pause && facts.wanted > 1 {

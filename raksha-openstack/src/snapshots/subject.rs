@@ -1,11 +1,16 @@
 //! A server whose disks are wanted, as it is now.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use raksha_core::cloud::{
     Consistency, DiskId, DiskSource, ResourceGraph, Server, SnapshotRequest, Volume,
 };
 use raksha_core::{Error, Kind, Result};
 use serde_json::Value;
+use tokio::sync::OnceCell;
 
+use super::grouped::GroupSnapshot;
 use super::plan::{Agent, Facts, Plan, plans};
 use crate::client::{Client, Request, Service};
 use crate::things::{is_yes, text};
@@ -28,9 +33,19 @@ pub(super) struct Subject<'a> {
     pub(super) disks: Vec<Wanted>,
     pub(super) agent: Agent,
     /// Cinder's group, if all the disks are volumes of one.
-    pub(super) volume_group: Option<String>,
+    pub(super) volume_group: Option<Arc<VolumeGroup>>,
     /// Its place among the subjects, which is part of names.
     pub(super) number: usize,
+}
+
+/// A group of Cinder's that has all the disks of one subject or of several.
+#[derive(Debug)]
+pub(super) struct VolumeGroup {
+    pub(super) id: String,
+    /// How many subjects those are.
+    pub(super) subjects: usize,
+    /// What is taken of it, for all of them.
+    pub(super) snapshot: OnceCell<GroupSnapshot>,
 }
 
 /// Divides what is asked for by servers.
@@ -70,10 +85,28 @@ pub(super) fn subjects<'a>(request: &SnapshotRequest<'a>) -> Result<Vec<Subject<
             }),
         }
     }
-    for subject in &mut subjects {
-        subject.volume_group = volume_group(request.graph, &subject.disks);
-    }
+    find_groups(request.graph, &mut subjects);
     Ok(subjects)
+}
+
+/// Tells subjects of the groups that their disks are in.
+fn find_groups(graph: &ResourceGraph, subjects: &mut [Subject<'_>]) {
+    let of_each = subjects.iter().map(|one| volume_group(graph, &one.disks));
+    let ids: Vec<Option<String>> = of_each.collect();
+    let mut groups = BTreeMap::new();
+    for (subject, id) in subjects.iter_mut().zip(&ids) {
+        let group = id.as_ref().map(|id| {
+            let known = groups.entry(id).or_insert_with(|| {
+                Arc::new(VolumeGroup {
+                    id: id.clone(),
+                    subjects: ids.iter().flatten().filter(|other| *other == id).count(),
+                    snapshot: OnceCell::new(),
+                })
+            });
+            Arc::clone(known)
+        });
+        subject.volume_group = group;
+    }
 }
 
 fn volume<'a>(graph: &'a ResourceGraph, disk: &DiskId) -> Option<&'a Volume> {

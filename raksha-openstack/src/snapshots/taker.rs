@@ -245,6 +245,7 @@ impl<'a> Taker<'a> {
             freeze,
             begin,
             end: self.env().now(),
+            within: None,
         }
     }
 
