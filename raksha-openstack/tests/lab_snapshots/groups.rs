@@ -1,4 +1,4 @@
-//! Volumes in a group, on a backend that takes group snapshots in one instant (`tests/lab/openstack/rbd_groups.py`).
+//! Volumes in a group, on a backend whose group snapshots are of one instant (`tests/lab/openstack/rbd_groups.py`).
 
 use std::time::{Duration, Instant};
 
