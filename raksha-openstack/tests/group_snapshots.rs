@@ -29,11 +29,12 @@ struct Site {
 }
 
 impl Site {
+    /// `case2`, which has three volumes.
     async fn new(group_type: &str) -> Self {
-        Self::of(Case::BootedFromVolume, group_type).await
+        Self::of(Case::BootedFromVolume, 3, group_type).await
     }
 
-    async fn of(case: Case, group_type: &str) -> Self {
+    async fn of(case: Case, volumes_of_case: usize, group_type: &str) -> Self {
         let cloud = DevCloud::start(Options::default()).await.unwrap();
         let servers = cloud.seed("demo", case).unwrap();
         let demo = Somebody::new(cloud.cloud_config("demo").auth_url.as_str(), "demo").await;
@@ -53,6 +54,7 @@ impl Site {
             .await;
         let group = group.expect(202).text("/group/id");
         let ids: Vec<&str> = volumes.iter().map(|v| v["id"].as_str().unwrap()).collect();
+        assert_eq!(ids.len(), volumes_of_case);
         let add = json!({ "group": { "add_volumes": ids.join(",") } });
         let path = format!("volumev3:/groups/{group}");
         demo.ask("PUT", &path, groups().body(add)).await.expect(202);
@@ -166,7 +168,7 @@ async fn one_request_takes_all_disks_at_one_instant() {
 /// Servers whose volumes are in one group are of one instant with each other, though each has but one disk.
 #[tokio::test]
 async fn servers_of_one_group_share_a_group_snapshot() {
-    let site = Site::of(Case::TwoOnOneNetwork, "default_cgsnapshot_type").await;
+    let site = Site::of(Case::TwoOnOneNetwork, 2, "default_cgsnapshot_type").await;
     let (cloud, graph) = site.connect(OpenStackOptions::default()).await;
     assert_eq!(graph.servers.len(), 2);
     let notebook = Notebook::new();
@@ -182,7 +184,7 @@ async fn servers_of_one_group_share_a_group_snapshot() {
 /// A volume leaves the group after its server was looked at: that server is taken by other means, and what others share is not taken from them.
 #[tokio::test]
 async fn a_server_that_left_the_group_takes_nothing_from_the_others() {
-    let site = Site::of(Case::TwoOnOneNetwork, "default_cgsnapshot_type").await;
+    let site = Site::of(Case::TwoOnOneNetwork, 2, "default_cgsnapshot_type").await;
     let (cloud, graph) = site.connect(OpenStackOptions::default()).await;
     let gone = graph.volumes[0].id.as_str();
     let remove = json!({ "group": { "remove_volumes": gone } });
