@@ -310,8 +310,38 @@ impl Worker {
 
     /// Forgets the points of the job that expired.
     async fn expire(&self, raksha: &Raksha, job: &BackupJob) -> Result<()> {
-        if job.retention.keeps_everything() {
-            return Ok(());
+        let mut refused = Vec::new();
+        loop {
+            let expired = self.expired(raksha, job).await?;
+            if expired.is_empty() {
+                return Ok(());
+            }
+            match raksha.forget(&expired).await {
+                Ok(()) => {
+                    self.say(job, Happening::Expired { points: expired });
+                    return Ok(());
+                }
+                // Another worker forgot some of them meanwhile, or somebody holds one now: what remains is decided anew.
+                Err(error)
+                    if matches!(error.kind(), Kind::NotFound | Kind::Denied)
+                        && expired != refused =>
+                {
+                    refused = expired;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The points of the job that have expired, by the rule that it has now: since the run began, somebody may have asked for more of them to be kept.
+    async fn expired(&self, raksha: &Raksha, job: &BackupJob) -> Result<Vec<PointId>> {
+        let retention = match self.store.job(&job.project, job.id).await {
+            Ok(job) => job.retention,
+            Err(error) if error.kind() == Kind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        if retention.keeps_everything() {
+            return Ok(Vec::new());
         }
         let verified = self
             .store
@@ -331,13 +361,7 @@ impl Worker {
                 verified: verified.is_some_and(|verified| verified.point == point.id),
             })
             .collect();
-        let decisions = job.retention.decide(&of_job, self.store.now().await?);
-        let expired: Vec<PointId> = decisions.expired().collect();
-        if expired.is_empty() {
-            return Ok(());
-        }
-        raksha.forget(&expired).await?;
-        self.say(job, Happening::Expired { points: expired });
-        Ok(())
+        let decisions = retention.decide(&of_job, self.store.now().await?);
+        Ok(decisions.expired().collect())
     }
 }

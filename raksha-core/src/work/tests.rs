@@ -1,4 +1,5 @@
 mod authority;
+mod expiry;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ struct Bench {
     raksha: Raksha,
     jobs: Arc<MemoryJobs>,
     clock: Arc<SetClock>,
+    objects: Arc<InMemory>,
     _scratch: tempfile::TempDir,
 }
 
@@ -47,13 +49,14 @@ impl Bench {
             .add_server(NewServer::new("web").volume("data", 1 << 20))
             .await
             .unwrap();
-        let target = Target::new(Arc::new(InMemory::new()));
+        let objects = Arc::new(InMemory::new());
+        let target = Target::new(objects.clone());
         let options = EngineOptions {
             env: env.clone(),
             ..EngineOptions::default()
         };
-        let secret = Secret::key_file(&[7; 32]);
-        let repository = Repository::create(target, Parameters::default(), &secret, options)
+        let parameters = Parameters::default();
+        let repository = Repository::create(target, parameters, &Self::secret(), options)
             .await
             .unwrap();
         let jobs = Arc::new(MemoryJobs::with_env(env));
@@ -63,8 +66,13 @@ impl Bench {
             raksha,
             jobs,
             clock,
+            objects,
             _scratch: scratch,
         }
+    }
+
+    fn secret() -> Secret {
+        Secret::key_file(&[7; 32])
     }
 
     /// A job that runs every hour, and more that `with` says.
