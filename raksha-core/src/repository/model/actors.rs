@@ -248,7 +248,12 @@ impl World {
                 }
                 _ => {
                     let state = &self.state;
-                    listed.retain(|pack| state.deletable(ObjectKind::Pack, pack));
+                    listed.retain(|pack| {
+                        let silent = self.fault == Fault::TrustClocks
+                            && state.sessions.contains_key(&pack.session)
+                            && !state.packs.contains_key(pack);
+                        silent || state.deletable(ObjectKind::Pack, pack)
+                    });
                     *doomed = std::mem::take(listed);
                     Collector::Delete
                 }
@@ -267,6 +272,16 @@ impl World {
 }
 
 impl Actor {
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Writer { .. } => "writer",
+            Self::Collector { .. } => "collector",
+            Self::Reader { .. } => "reader",
+            Self::Forgetter { .. } => "forgetter",
+            Self::Fencer { .. } => "fencer",
+        }
+    }
+
     /// Shows every log number that the actor remembers.
     pub(super) fn numbers(&mut self, mut see: impl FnMut(&mut u64)) {
         match self {

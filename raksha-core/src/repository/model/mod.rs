@@ -8,6 +8,7 @@
 //! precaution away, of the kind whose absence cost other repositories data, and the exploration must then find a loss.
 
 mod actors;
+mod appending;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -16,7 +17,7 @@ use std::rc::Rc;
 use actors::{Actor, collector, writer};
 
 use super::entry::{Action, AddedPack, Entry, LogHome, Purpose};
-use super::fold::State;
+use super::fold::{Session, State};
 use super::names::{PackName, StoredName};
 use super::sign::{Signer, Verifier};
 use crate::error::Kind;
@@ -44,6 +45,10 @@ enum Fault {
     RetireOpenSessions,
     /// Forgetting a point drops it although a reader has pinned it.
     IgnorePins,
+    /// What a session says still counts after it was fenced off.
+    HearZombies,
+    /// The collector deletes what lies under an open session, since by its clock nothing was heard of that session for long.
+    TrustClocks,
 }
 
 #[derive(Clone)]
@@ -60,6 +65,17 @@ struct World {
 /// The point that exists in the beginning, and consists of chunk A.
 fn first_point() -> PointId {
     PointId::from_bytes([9; 32])
+}
+
+/// A session that is not open any more, and pins nothing.
+fn session_of_nobody() -> Session {
+    Session {
+        purpose: Purpose::Write,
+        by: String::new(),
+        verifier: verifier(),
+        pins: Vec::new(),
+        seen: Timestamp::from_millis(0),
+    }
 }
 
 fn verifier() -> Verifier {
@@ -111,8 +127,21 @@ impl World {
             nonce: String::new(),
             action,
         };
-        self.state.check(&entry).map_err(|e| e.kind())?;
-        Rc::make_mut(&mut self.state).advance(&entry, ObjectHash::from_bytes([0; 32]));
+        let state = Rc::make_mut(&mut self.state);
+        let fenced = session
+            .map(SessionId)
+            .filter(|id| self.fault == Fault::HearZombies && !state.sessions.contains_key(id));
+        if let Some(id) = fenced {
+            state.sessions.insert(id, session_of_nobody());
+        }
+        let allowed = state.check(&entry).map_err(|e| e.kind());
+        if allowed.is_ok() {
+            state.advance(&entry, ObjectHash::from_bytes([0; 32]));
+        }
+        if let Some(id) = fenced {
+            state.sessions.remove(&id);
+        }
+        allowed?;
         if self.fault == Fault::IgnorePins {
             Rc::make_mut(&mut self.state)
                 .points
@@ -327,12 +356,17 @@ fn every_precaution_is_needed() {
         Fault::FoldBeforeListing,
         Fault::RetireOpenSessions,
         Fault::IgnorePins,
+        Fault::HearZombies,
+        Fault::TrustClocks,
     ] {
-        let found = casts()
-            .into_iter()
-            .find_map(|cast| explore(World::new(fault, cast)).err());
+        let found = casts().into_iter().find_map(|cast| {
+            let names: Vec<&str> = cast.iter().map(Actor::name).collect();
+            let path = explore(World::new(fault, cast)).err()?;
+            let path: Vec<&str> = path.into_iter().map(|n| names[n]).collect();
+            Some(path.join(", "))
+        });
         match found {
-            Some(path) => tell(&format!("{fault:?}: lost after the steps {path:?}")),
+            Some(path) => tell(&format!("{fault:?}: lost after steps of {path}")),
             None => panic!("{fault:?} was not noticed: the model is too weak"),
         }
     }
