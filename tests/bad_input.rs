@@ -56,6 +56,9 @@ async fn the_wrong_key_and_the_wrong_place_are_said() {
         &[Kind::NotFound],
         &[],
     );
+    let mut verify = VerifyOptions::default();
+    verify.points = Some(vec![unknown]);
+    failed(repository.verify(&verify).await, &[Kind::NotFound], &[]);
     stored.is_whole().await;
 }
 

@@ -147,6 +147,85 @@ async fn a_replica_with_another_key_and_other_parameters_heals() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_points_that_are_asked_for_what_they_need_is_verified_and_nothing_else() {
+    let random = &mut Random::announced("damage");
+    let stored = Stored::new(random).await;
+    let repository = stored.open().await.unwrap();
+    let other = random.bytes(90_000);
+    back_up(&repository, "other", &other).await.unwrap();
+    let needed = repository.closures("test").await.unwrap().points;
+    let everything = [stored.of("packs/").await, stored.of("points/").await].concat();
+    for (id, needed) in &needed {
+        let mut options = VerifyOptions::default();
+        options.points = Some(vec![*id]);
+        let found = repository.verify(&options).await.unwrap();
+        assert!(found.is_whole(), "{:?}", found.damage);
+        assert_eq!((found.points, found.log_entries), (1, 0));
+        for (location, bytes) in &everything {
+            for harm in [Harm::Missing, Harm::Flipped] {
+                stored.harm(location, bytes, harm).await;
+                let found = repository.verify(&options).await.unwrap();
+                let said = format!("{harm:?} {location} for {id}: {:?}", found.damage);
+                assert_eq!(!found.is_whole(), needed.contains(location), "{said}");
+                if !found.is_whole() {
+                    assert!(
+                        (found.damage.iter()).any(|d| d.object == location.as_ref()),
+                        "{said}"
+                    );
+                    let mut hurts = found.damage.iter().flat_map(|d| &d.hurts);
+                    // A flipped bit may lie in what others need of a pack.
+                    let must_hurt = matches!(harm, Harm::Missing);
+                    assert!(!must_hurt || hurts.clone().count() > 0, "{said}");
+                    assert!(hurts.all(|hurt| hurt.point == *id), "{said}");
+                }
+                stored.overlay.repair();
+            }
+        }
+    }
+    let (id, _) = needed.first_key_value().unwrap();
+    repository.forget(&[*id], "test").await.unwrap();
+    let mut options = VerifyOptions::default();
+    options.points = Some(vec![*id]);
+    let gone = repository.verify(&options).await;
+    failed(gone, &[raksha_core::Kind::NotFound], &[&id.to_string()]);
+}
+
+#[tokio::test]
+async fn a_chunk_of_which_both_copies_are_lost_hurts() {
+    let random = &mut Random::announced("damage");
+    let stored = Stored::new(random).await;
+    let (here, there) = (stored.open().await.unwrap(), stored.open().await.unwrap());
+    let disk = random.bytes(90_000);
+    // Two that do not know of each other store the same.
+    let (one, other) = tokio::join!(
+        back_up(&here, "twice", &disk),
+        back_up(&there, "twice", &disk)
+    );
+    let points = [one.unwrap(), other.unwrap()];
+    let packs = stored.of("packs/").await;
+    let needed = here.closures("test").await.unwrap().points;
+    let of_data = packs
+        .iter()
+        .filter(|(location, bytes)| bytes.len() > 50_000 && needed[&points[0]].contains(location));
+    let copies: Vec<_> = of_data.collect();
+    assert_eq!(copies.len(), 2, "the test tests nothing");
+    stored.harm(&copies[0].0, &copies[0].1, Harm::Missing).await;
+    let found = deep(&here).await;
+    assert_eq!(found.damage.len(), 1);
+    assert!(found.damage[0].hurts.is_empty(), "{:?}", found.damage);
+    stored.harm(&copies[1].0, &copies[1].1, Harm::Missing).await;
+    let found = deep(&here).await;
+    assert_eq!(found.damage.len(), 2, "{:?}", found.damage);
+    for damage in &found.damage {
+        let mut hurt: Vec<_> = damage.hurts.iter().map(|hurt| hurt.point).collect();
+        hurt.sort_unstable();
+        let mut expected = points;
+        expected.sort_unstable();
+        assert_eq!(hurt, expected, "{damage}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sample_misses_no_more_than_it_says() {
     let random = &mut Random::announced("damage");
     let stored = Stored::new(random).await;
@@ -295,4 +374,11 @@ fn the_program_finds_and_heals() {
     let sample = raksha.json(&["verify", "--sample", "0.5"]);
     let missed = sample["sampled"]["missed_single"].as_f64().unwrap();
     assert!(missed > 0.0 && missed < 1.0, "{sample}");
+    // One point of three, and not what only another needs.
+    let other = place.file("other", &random.bytes(1 << 20));
+    raksha.ok(&["disk", "backup", &other, "--name", "db"]);
+    let both = raksha.json(&["verify"]);
+    let one = raksha.json(&["verify", &point[..12]]);
+    assert_eq!((&both["points"], &one["points"]), (&3.into(), &1.into()));
+    assert!(chunks(&one) >= chunks(&all) && chunks(&one) < chunks(&both));
 }

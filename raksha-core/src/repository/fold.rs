@@ -404,7 +404,12 @@ impl State {
     pub(crate) fn live_point(&self, id: &PointId) -> Result<&Point> {
         let point = self.points.get(id).filter(|p| !p.forgotten);
         point.ok_or_else(|| {
-            rule(Kind::NotFound, "there is no such recovery point").with("point", id)
+            Error::new(
+                Kind::NotFound,
+                "look up recovery point",
+                "there is none of this id, or it was forgotten",
+            )
+            .with("point", id)
         })
     }
 

@@ -54,6 +54,7 @@ mod sign;
 mod target;
 mod verify;
 mod verify_deep;
+mod verify_trees;
 mod writer;
 
 pub use closure::{Closures, PointSize};

@@ -1,21 +1,17 @@
 //! Verifying with the key: every chunk is opened and hashed, every point read, every disk tree walked.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
-use object_store::path::Path;
 
-use super::fold::State;
 use super::names::{ObjectKind, PackName, StoredName};
 use super::pack::{Directory, slice};
 use super::shared::Shared;
 use super::verify::{Damage, Hurt, Sampled, Verified, get, misnamed, verify_within};
-use crate::cloud::{DiskId, DiskSource, Server};
+use super::verify_trees::{Bad, Hurts, check_point, is_damage, packs_of};
 use crate::error::{Error, Kind, Result};
-use crate::format::tree::{FANOUT, Item, Node, Root};
-use crate::id::{ChunkId, PointId};
-use crate::point::RecoveryPoint;
+use crate::id::{ChunkId, ObjectHash, PointId};
 
 /// Packs opened at once.
 const IN_FLIGHT: usize = 2;
@@ -24,7 +20,7 @@ const IN_FLIGHT: usize = 2;
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct VerifyOptions {
-    /// Only these points and the chunks that they reach; none for all, and every chunk.
+    /// Only these points, the packs that hold what they reach, and the index objects that describe those packs; none for all that there is, the log included.
     pub points: Option<Vec<PointId>>,
     /// Read only this share of the packs, drawn at random: 0.05 for every twentieth. None for all of them.
     pub sample: Option<f64>,
@@ -36,23 +32,26 @@ pub struct VerifyOptions {
     pub after: Option<StoredName>,
 }
 
-/// Chunks that cannot be had, with the objects that should hold them.
-type Bad = HashMap<ChunkId, Path>;
-
 pub(crate) async fn verify(shared: &Arc<Shared>, options: &VerifyOptions) -> Result<Verified> {
+    let wanted: Option<BTreeSet<PointId>> =
+        (options.points.as_ref()).map(|points| points.iter().copied().collect());
     // Packs are read once, below: hashed and opened at the same time.
-    let kinds = [ObjectKind::Index, ObjectKind::Point];
-    let mut found = verify_within(&shared.target, &shared.shares.fetching(), &kinds).await?;
-    let bad = open_packs(shared, options, &mut found).await?;
+    let (mut found, packs) = match &wanted {
+        None => {
+            let kinds = [ObjectKind::Index, ObjectKind::Point];
+            let budget = shared.shares.fetching();
+            let found = verify_within(&shared.target, &budget, &kinds).await?;
+            let state = shared.refresh().await?;
+            (found, state.packs.keys().copied().collect())
+        }
+        Some(points) => verify_around(shared, points).await?,
+    };
+    let bad = open_packs(shared, packs, options, &mut found).await?;
     let state = shared.refresh().await?;
-    let mut hurts = Vec::new();
+    let mut hurts = Hurts::new();
     let mut whole = HashSet::new();
     for id in state.points.keys() {
-        if options
-            .points
-            .as_ref()
-            .is_some_and(|wanted| !wanted.contains(id))
-        {
+        if wanted.as_ref().is_some_and(|wanted| !wanted.contains(id)) {
             continue;
         }
         check_point(shared, &state, id, &bad, &mut whole, &mut hurts).await?;
@@ -68,17 +67,60 @@ pub(crate) async fn verify(shared: &Arc<Shared>, options: &VerifyOptions) -> Res
     Ok(found)
 }
 
-/// Opens every chunk of every live pack, or of those that the options ask for.
+/// Checks what these points need beside packs: their own objects, and the index objects that describe the packs. Gives the packs.
+async fn verify_around(
+    shared: &Arc<Shared>,
+    points: &BTreeSet<PointId>,
+) -> Result<(Verified, Vec<PackName>)> {
+    let mut found = Verified::default();
+    let state = shared.refresh().await?;
+    let mut needed = Vec::new();
+    for id in points {
+        let session = state.live_point(id)?.session;
+        let name = StoredName::new(session, ObjectHash::from_bytes(*id.as_bytes()));
+        needed.push((ObjectKind::Point, name));
+    }
+    let packs = packs_of(shared, &state, points).await?;
+    for (name, index) in &state.indexes {
+        if index.packs.iter().any(|pack| packs.contains(pack)) {
+            needed.push((ObjectKind::Index, *name));
+        }
+    }
+    let mut lost = Vec::new();
+    for (kind, name) in needed {
+        let location = name.location(kind);
+        match get(&*shared.target.objects, &location).await {
+            Ok(bytes) => {
+                found.count(&bytes);
+                if StoredName::of(name.session, &bytes) != name {
+                    found.damage(&location, &misnamed());
+                }
+            }
+            Err(error) if error.kind() == Kind::NotFound => lost.push((kind, name, error)),
+            Err(error) => return Err(error),
+        }
+    }
+    // Others may have forgotten or merged it meanwhile.
+    let state = shared.refresh().await?;
+    for (kind, name, error) in lost {
+        if !state.deletable(kind, &name) {
+            found.damage(&name.location(kind), &error);
+        }
+    }
+    Ok((found, packs.into_iter().collect()))
+}
+
+/// Opens every chunk of these packs, or of those of them that the options ask for.
 async fn open_packs(
     shared: &Arc<Shared>,
+    packs: Vec<PackName>,
     options: &VerifyOptions,
     found: &mut Verified,
 ) -> Result<Bad> {
-    let state = shared.refresh().await?;
     let known = found.damaged();
     let budget = &shared.shares.fetching();
     let began = tokio::time::Instant::now();
-    let (packs, sampled) = chosen(shared, &state, options)?;
+    let (packs, sampled) = chosen(shared, packs, options)?;
     found.sampled = sampled;
     let last = packs.last().copied();
     let mut read = 0;
@@ -106,10 +148,11 @@ async fn open_packs(
                     (_, Some(error)) => damaged.push((pack, told_again(error))),
                     (false, None) => damaged.push((pack, misnamed())),
                 }
-                let lost = opened.damaged.into_iter();
-                bad.extend(lost.map(|(id, _)| (id, location.clone())));
+                for (id, _) in opened.damaged {
+                    bad.entry(id).or_default().insert(location.clone());
+                }
             }
-            Err(e) if matches!(e.kind(), Kind::Corrupt | Kind::NotFound) => {
+            Err(e) if is_damage(&e) => {
                 damaged.push((pack, e));
                 unreadable.insert(pack);
             }
@@ -128,7 +171,8 @@ async fn open_packs(
     if !unreadable.is_empty() {
         shared.lookup.view().for_each(|id, at| {
             if unreadable.contains(&at.place.pack) {
-                bad.insert(id, at.place.pack.location(ObjectKind::Pack));
+                let location = at.place.pack.location(ObjectKind::Pack);
+                bad.entry(id).or_default().insert(location);
             }
             Ok(())
         })?;
@@ -152,13 +196,10 @@ async fn budget_for(shared: &Shared, pack: &PackName) -> u64 {
 /// The packs to read, in the order of their names, and what sample of all they are.
 fn chosen(
     shared: &Shared,
-    state: &State,
+    mut left: Vec<PackName>,
     options: &VerifyOptions,
 ) -> Result<(Vec<PackName>, Option<Sampled>)> {
-    let all = state.packs.keys().copied();
-    let left: Vec<PackName> = all
-        .filter(|pack| options.after.is_none_or(|after| *pack > after))
-        .collect();
+    left.retain(|pack| options.after.is_none_or(|after| *pack > after));
     let Some(share) = options.sample else {
         return Ok((left, None));
     };
@@ -183,14 +224,14 @@ fn told_again(error: &Error) -> Error {
     Error::new(Kind::Corrupt, "verify", error.to_string())
 }
 
-/// Drops those chunks of which another pack holds a copy.
+/// Drops those chunks of which another pack holds a copy that is not known to be bad.
 fn keep_lost(shared: &Shared, mut bad: Bad) -> Result<Bad> {
     let mut copied = Vec::new();
-    for (id, location) in &bad {
+    for (id, locations) in &bad {
         let places = shared.lookup.view().locate_all(id)?;
         if places
             .iter()
-            .any(|at| at.place.pack.location(ObjectKind::Pack) != *location)
+            .any(|at| !locations.contains(&at.place.pack.location(ObjectKind::Pack)))
         {
             copied.push(*id);
         }
@@ -231,161 +272,6 @@ async fn open_pack(shared: &Arc<Shared>, pack: &PackName) -> Result<Opened> {
         Ok(opened)
     };
     shared.env.compute(open).await?
-}
-
-/// Reads a point and walks the trees of its disks.
-async fn check_point(
-    shared: &Arc<Shared>,
-    state: &State,
-    id: &PointId,
-    bad: &Bad,
-    whole: &mut HashSet<ChunkId>,
-    hurts: &mut Hurts,
-) -> Result<()> {
-    let point = match shared.load_point(state, id).await {
-        Ok(point) => point,
-        Err(e) if matches!(e.kind(), Kind::Corrupt | Kind::NotFound) => {
-            let hurt = Hurt {
-                point: *id,
-                disk: None,
-                servers: Vec::new(),
-                offset: None,
-            };
-            hurts.push((format!("point {id}"), e.to_string(), hurt));
-            return Ok(());
-        }
-        Err(e) => return Err(e),
-    };
-    for disk in &point.disks {
-        let hurt = check_tree(shared, disk.root, bad, whole).await?;
-        for (object, offset) in hurt {
-            let hurt = Hurt {
-                point: *id,
-                disk: Some(disk.disk.to_string()),
-                servers: servers_of(&point, &disk.disk),
-                offset: Some(offset),
-            };
-            let reason = "a chunk of a recovery point cannot be had".to_owned();
-            hurts.push((object, reason, hurt));
-        }
-    }
-    Ok(())
-}
-
-/// The names of the servers that have the disk.
-fn servers_of(point: &RecoveryPoint, disk: &DiskId) -> Vec<String> {
-    let has = |server: &&Server| {
-        server
-            .attachments
-            .iter()
-            .any(|at| match (&at.source, disk) {
-                (DiskSource::Volume(volume), DiskId::Volume(id)) => volume == id,
-                (
-                    DiskSource::Local { name, .. },
-                    DiskId::Local {
-                        server: of,
-                        name: id,
-                    },
-                ) => *of == server.id && name == id,
-                _ => false,
-            })
-    };
-    let servers = point.graph.servers.iter().filter(has);
-    servers.map(|server| server.name.clone()).collect()
-}
-
-/// What is hurt: the object, why, and where.
-type Hurts = Vec<(String, String, Hurt)>;
-
-/// Walks a tree with offsets, so that what is damaged can be named by where it lies on the disk. Gives the objects that hurt it, with the
-/// first offset that each of them hurts.
-async fn check_tree(
-    shared: &Arc<Shared>,
-    root: Root,
-    bad: &Bad,
-    whole: &mut HashSet<ChunkId>,
-) -> Result<BTreeMap<String, u64>> {
-    let mut hurt: BTreeMap<String, u64> = BTreeMap::new();
-    let mut seen = HashSet::new();
-    // Nodes to read: where they begin on the disk, and how many bytes each of their children covers.
-    let mut stack = vec![(root.node, 0u64, 0u64)];
-    let mut segment_size = 0;
-    while let Some((id, offset, covers)) = stack.pop() {
-        // Points share most of their segments: one that was found whole needs no second look.
-        if whole.contains(&id) || !seen.insert((id, offset)) {
-            continue;
-        }
-        let node = match bad.get(&id) {
-            Some(location) => Err(location.to_string()),
-            None => match shared.get(&[id], None).await {
-                Ok(bytes) => bytes
-                    .first()
-                    .map(|b| Node::decode(b))
-                    .transpose()?
-                    .ok_or_else(String::new),
-                Err(e) if matches!(e.kind(), Kind::Corrupt | Kind::NotFound) => {
-                    Err(format!("chunk {id}"))
-                }
-                Err(e) => return Err(e),
-            },
-        };
-        let node = match node {
-            Ok(node) => node,
-            Err(object) => {
-                first(&mut hurt, object, offset);
-                continue;
-            }
-        };
-        match node {
-            Node::Root(node) => {
-                segment_size = node.segment_size;
-                let covers =
-                    segment_size.saturating_mul((FANOUT as u64).saturating_pow(node.height()));
-                push_children(&mut stack, node.children, 0, covers);
-            }
-            Node::Branch(children) => {
-                push_children(&mut stack, children, offset, covers / FANOUT as u64)
-            }
-            Node::Segment(items) => {
-                let (mut at, mut is_whole) = (offset, true);
-                for item in items {
-                    if let Item::Chunk { id, .. } = item {
-                        if let Some(location) = bad.get(&id) {
-                            is_whole = false;
-                            first(&mut hurt, location.to_string(), at);
-                        } else if shared.lookup.locate(&id)?.is_none() {
-                            is_whole = false;
-                            first(&mut hurt, format!("chunk {id}"), at);
-                        }
-                    }
-                    at += u64::from(item.length());
-                }
-                if is_whole {
-                    whole.insert(id);
-                }
-            }
-        }
-    }
-    debug_assert!(segment_size > 0 || !hurt.is_empty());
-    Ok(hurt)
-}
-
-fn first(hurt: &mut BTreeMap<String, u64>, object: String, offset: u64) {
-    let known = hurt.entry(object).or_insert(offset);
-    *known = offset.min(*known);
-}
-
-fn push_children(
-    stack: &mut Vec<(ChunkId, u64, u64)>,
-    children: Vec<Option<ChunkId>>,
-    offset: u64,
-    covers: u64,
-) {
-    for (n, child) in (0u64..).zip(children) {
-        if let Some(id) = child {
-            stack.push((id, offset.saturating_add(n.saturating_mul(covers)), covers));
-        }
-    }
 }
 
 /// Adds whom it hurts to the damage of an object, or the damage itself.

@@ -263,13 +263,17 @@ impl Worker {
             .find(|p| p.id == point)
             .map(|p| p.summary.taken)
         else {
-            // Forgotten again already.
+            // Forgotten again already, as it may be at any time from here on.
             return Ok(());
         };
         let mut options = VerifyOptions::default();
         options.points = Some(vec![point]);
         options.sample = self.options.verify_sample;
-        let found = raksha.repository().verify(&options).await?;
+        let found = match raksha.repository().verify(&options).await {
+            Ok(found) if found.points == 0 => return Ok(()),
+            Err(error) if error.kind() == Kind::NotFound => return Ok(()),
+            found => found?,
+        };
         let mut damage = found.damage.iter();
         if let Some(damage) =
             damage.find(|damage| damage.hurts.iter().any(|hurt| hurt.point == point))

@@ -431,6 +431,9 @@ pub enum TargetVerb {
 
 #[derive(Debug, Args)]
 pub struct VerifyArguments {
+    /// Only these points and what they need [default: everything]
+    #[arg(value_name = "POINT", conflicts_with = "keyless")]
+    pub points: Vec<String>,
     /// Only what can be checked without a key
     #[arg(long)]
     pub keyless: bool,

@@ -19,6 +19,7 @@ use crate::repository::who;
 /// Checks everything, or as much as was asked for.
 pub async fn verify(context: &Context, arguments: VerifyArguments) -> Result<()> {
     let VerifyArguments {
+        points,
         keyless,
         sample,
         rate,
@@ -33,7 +34,15 @@ pub async fn verify(context: &Context, arguments: VerifyArguments) -> Result<()>
             options.bytes_per_second = rate;
             options.most_bytes = at_most;
             options.after = after;
-            context.open().await?.verify(&options).await?
+            let repository = context.open().await?;
+            if !points.is_empty() {
+                let mut ids = Vec::new();
+                for point in &points {
+                    ids.push(repository.find_point(point).await?);
+                }
+                options.points = Some(ids);
+            }
+            repository.verify(&options).await?
         }
     };
     context.output.show(&found, || show_verified(&found))?;

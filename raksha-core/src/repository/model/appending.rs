@@ -93,7 +93,9 @@ fn nobody_believes_in_a_number_that_is_anothers() {
         (&[Open], 6),
     ] {
         match explore(cast, Catalog::Sound, troubles) {
-            Ok(worlds) => tell(&format!("{worlds} worlds: {cast:?}, up to {troubles} troubles")),
+            Ok(worlds) => tell(&format!(
+                "{worlds} worlds: {cast:?}, up to {troubles} troubles"
+            )),
             Err(wrong) => panic!("{cast:?}: {wrong}"),
         }
     }

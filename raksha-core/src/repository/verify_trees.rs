@@ -1,0 +1,243 @@
+//! What points reach: the packs that hold it, and where damage hurts them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use object_store::path::Path;
+
+use super::fold::State;
+use super::names::PackName;
+use super::shared::Shared;
+use super::verify::Hurt;
+use crate::cloud::{DiskId, DiskSource, Server};
+use crate::error::{Error, Kind, Result};
+use crate::format::tree::{FANOUT, Item, Node, Root};
+use crate::id::{ChunkId, PointId};
+use crate::point::RecoveryPoint;
+
+/// Nodes fetched together.
+const BATCH: usize = 128;
+
+/// Chunks of which no copy can be had, with the objects that should hold one.
+pub(super) type Bad = HashMap<ChunkId, BTreeSet<Path>>;
+
+/// What is hurt: the object, why, and where.
+pub(super) type Hurts = Vec<(String, String, Hurt)>;
+
+/// Whether something is not there, or not as it must be. Anything else is no damage.
+pub(super) fn is_damage(error: &Error) -> bool {
+    matches!(error.kind(), Kind::Corrupt | Kind::NotFound)
+}
+
+/// The packs that hold what the points reach: all of them, where a chunk lies in several. What lies below damage is not found; whoever reads these packs
+/// finds the damage.
+pub(super) async fn packs_of(
+    shared: &Arc<Shared>,
+    state: &State,
+    points: &BTreeSet<PointId>,
+) -> Result<BTreeSet<PackName>> {
+    let mut stack = Vec::new();
+    for id in points {
+        match shared.load_point(state, id).await {
+            Ok(point) => stack.extend(point.disks.iter().map(|disk| disk.root.node)),
+            Err(error) if is_damage(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let mut packs = BTreeSet::new();
+    let mut seen: HashSet<ChunkId> = stack.iter().copied().collect();
+    while !stack.is_empty() {
+        let batch = stack.split_off(stack.len().saturating_sub(BATCH));
+        for node in nodes(shared, &batch).await? {
+            let (below, data) = node.references();
+            let view = shared.lookup.view();
+            for id in &data {
+                let places = view.locate_all(id)?;
+                packs.extend(places.iter().map(|at| at.place.pack));
+            }
+            stack.extend(below.into_iter().filter(|id| seen.insert(*id)));
+        }
+    }
+    let view = shared.lookup.view();
+    for id in &seen {
+        let places = view.locate_all(id)?;
+        packs.extend(places.iter().map(|at| at.place.pack));
+    }
+    Ok(packs)
+}
+
+/// Those of the nodes that can be read.
+async fn nodes(shared: &Arc<Shared>, ids: &[ChunkId]) -> Result<Vec<Node>> {
+    let read = match shared.get(ids, None).await {
+        Ok(read) => read,
+        Err(error) if is_damage(&error) => {
+            let mut some = Vec::new();
+            for id in ids {
+                match shared.get(&[*id], None).await {
+                    Ok(read) => some.extend(read),
+                    Err(error) if is_damage(&error) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            some
+        }
+        Err(error) => return Err(error),
+    };
+    read.iter().map(|bytes| Node::decode(bytes)).collect()
+}
+
+/// Reads a point and walks the trees of its disks.
+pub(super) async fn check_point(
+    shared: &Arc<Shared>,
+    state: &State,
+    id: &PointId,
+    bad: &Bad,
+    whole: &mut HashSet<ChunkId>,
+    hurts: &mut Hurts,
+) -> Result<()> {
+    let point = match shared.load_point(state, id).await {
+        Ok(point) => point,
+        Err(e) if is_damage(&e) => {
+            let hurt = Hurt {
+                point: *id,
+                disk: None,
+                servers: Vec::new(),
+                offset: None,
+            };
+            hurts.push((format!("point {id}"), e.to_string(), hurt));
+            return Ok(());
+        }
+        Err(e) => return Err(e),
+    };
+    for disk in &point.disks {
+        let hurt = check_tree(shared, disk.root, bad, whole).await?;
+        for (object, offset) in hurt {
+            let hurt = Hurt {
+                point: *id,
+                disk: Some(disk.disk.to_string()),
+                servers: servers_of(&point, &disk.disk),
+                offset: Some(offset),
+            };
+            let reason = "a chunk of a recovery point cannot be had".to_owned();
+            hurts.push((object, reason, hurt));
+        }
+    }
+    Ok(())
+}
+
+/// The names of the servers that have the disk.
+fn servers_of(point: &RecoveryPoint, disk: &DiskId) -> Vec<String> {
+    let has = |server: &&Server| {
+        server
+            .attachments
+            .iter()
+            .any(|at| match (&at.source, disk) {
+                (DiskSource::Volume(volume), DiskId::Volume(id)) => volume == id,
+                (
+                    DiskSource::Local { name, .. },
+                    DiskId::Local {
+                        server: of,
+                        name: id,
+                    },
+                ) => *of == server.id && name == id,
+                _ => false,
+            })
+    };
+    let servers = point.graph.servers.iter().filter(has);
+    servers.map(|server| server.name.clone()).collect()
+}
+
+/// Walks a tree with offsets, so that what is damaged can be named by where it lies on the disk. Gives the objects that hurt it, with the
+/// first offset that each of them hurts.
+async fn check_tree(
+    shared: &Arc<Shared>,
+    root: Root,
+    bad: &Bad,
+    whole: &mut HashSet<ChunkId>,
+) -> Result<BTreeMap<String, u64>> {
+    let mut hurt: BTreeMap<String, u64> = BTreeMap::new();
+    let mut seen = HashSet::new();
+    // Nodes to read: where they begin on the disk, and how many bytes each of their children covers.
+    let mut stack = vec![(root.node, 0u64, 0u64)];
+    let mut segment_size = 0;
+    while let Some((id, offset, covers)) = stack.pop() {
+        // Points share most of their segments: one that was found whole needs no second look.
+        if whole.contains(&id) || !seen.insert((id, offset)) {
+            continue;
+        }
+        let node = match bad.get(&id) {
+            Some(places) => Err(named(places)),
+            None => match shared.get(&[id], None).await {
+                Ok(bytes) => bytes
+                    .first()
+                    .map(|b| Node::decode(b))
+                    .transpose()?
+                    .ok_or_else(Vec::new),
+                Err(e) if is_damage(&e) => Err(vec![format!("chunk {id}")]),
+                Err(e) => return Err(e),
+            },
+        };
+        let node = match node {
+            Ok(node) => node,
+            Err(objects) => {
+                first(&mut hurt, objects, offset);
+                continue;
+            }
+        };
+        match node {
+            Node::Root(node) => {
+                segment_size = node.segment_size;
+                let covers =
+                    segment_size.saturating_mul((FANOUT as u64).saturating_pow(node.height()));
+                push_children(&mut stack, node.children, 0, covers);
+            }
+            Node::Branch(children) => {
+                push_children(&mut stack, children, offset, covers / FANOUT as u64)
+            }
+            Node::Segment(items) => {
+                let (mut at, mut is_whole) = (offset, true);
+                for item in items {
+                    if let Item::Chunk { id, .. } = item {
+                        if let Some(places) = bad.get(&id) {
+                            is_whole = false;
+                            first(&mut hurt, named(places), at);
+                        } else if shared.lookup.locate(&id)?.is_none() {
+                            is_whole = false;
+                            first(&mut hurt, vec![format!("chunk {id}")], at);
+                        }
+                    }
+                    at += u64::from(item.length());
+                }
+                if is_whole {
+                    whole.insert(id);
+                }
+            }
+        }
+    }
+    debug_assert!(segment_size > 0 || !hurt.is_empty());
+    Ok(hurt)
+}
+
+fn named(places: &BTreeSet<Path>) -> Vec<String> {
+    places.iter().map(Path::to_string).collect()
+}
+
+fn first(hurt: &mut BTreeMap<String, u64>, objects: Vec<String>, offset: u64) {
+    for object in objects {
+        let known = hurt.entry(object).or_insert(offset);
+        *known = offset.min(*known);
+    }
+}
+
+fn push_children(
+    stack: &mut Vec<(ChunkId, u64, u64)>,
+    children: Vec<Option<ChunkId>>,
+    offset: u64,
+    covers: u64,
+) {
+    for (n, child) in (0u64..).zip(children) {
+        if let Some(id) = child {
+            stack.push((id, offset.saturating_add(n.saturating_mul(covers)), covers));
+        }
+    }
+}
