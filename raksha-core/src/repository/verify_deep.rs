@@ -185,7 +185,7 @@ async fn open_packs(
             found.damage(&location, &error);
         }
     }
-    keep_lost(shared, bad)
+    Ok(bad)
 }
 
 async fn budget_for(shared: &Shared, pack: &PackName) -> u64 {
@@ -222,24 +222,6 @@ fn chosen(
 /// The same once more.
 fn told_again(error: &Error) -> Error {
     Error::new(Kind::Corrupt, "verify", error.to_string())
-}
-
-/// Drops those chunks of which another pack holds a copy that is not known to be bad.
-fn keep_lost(shared: &Shared, mut bad: Bad) -> Result<Bad> {
-    let mut copied = Vec::new();
-    for (id, locations) in &bad {
-        let places = shared.lookup.view().locate_all(id)?;
-        if places
-            .iter()
-            .any(|at| !locations.contains(&at.place.pack.location(ObjectKind::Pack)))
-        {
-            copied.push(*id);
-        }
-    }
-    for id in copied {
-        bad.remove(&id);
-    }
-    Ok(bad)
 }
 
 struct Opened {

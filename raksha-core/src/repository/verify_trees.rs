@@ -6,7 +6,7 @@ use std::sync::Arc;
 use object_store::path::Path;
 
 use super::fold::State;
-use super::names::PackName;
+use super::names::{ObjectKind, PackName};
 use super::shared::Shared;
 use super::verify::Hurt;
 use crate::cloud::{DiskId, DiskSource, Server};
@@ -18,7 +18,7 @@ use crate::point::RecoveryPoint;
 /// Nodes fetched together.
 const BATCH: usize = 128;
 
-/// Chunks of which no copy can be had, with the objects that should hold one.
+/// Chunks of which a copy cannot be had, with the objects that should hold one.
 pub(super) type Bad = HashMap<ChunkId, BTreeSet<Path>>;
 
 /// What is hurt: the object, why, and where.
@@ -165,8 +165,8 @@ async fn check_tree(
         if whole.contains(&id) || !seen.insert((id, offset)) {
             continue;
         }
-        let node = match bad.get(&id) {
-            Some(places) => Err(named(places)),
+        let node = match lost(shared, bad, &id)? {
+            Some(objects) => Err(objects),
             None => match shared.get(&[id], None).await {
                 Ok(bytes) => bytes
                     .first()
@@ -197,14 +197,11 @@ async fn check_tree(
             Node::Segment(items) => {
                 let (mut at, mut is_whole) = (offset, true);
                 for item in items {
-                    if let Item::Chunk { id, .. } = item {
-                        if let Some(places) = bad.get(&id) {
-                            is_whole = false;
-                            first(&mut hurt, named(places), at);
-                        } else if shared.lookup.locate(&id)?.is_none() {
-                            is_whole = false;
-                            first(&mut hurt, vec![format!("chunk {id}")], at);
-                        }
+                    if let Item::Chunk { id, .. } = item
+                        && let Some(objects) = lost(shared, bad, &id)?
+                    {
+                        is_whole = false;
+                        first(&mut hurt, objects, at);
                     }
                     at += u64::from(item.length());
                 }
@@ -218,8 +215,23 @@ async fn check_tree(
     Ok(hurt)
 }
 
-fn named(places: &BTreeSet<Path>) -> Vec<String> {
-    places.iter().map(Path::to_string).collect()
+/// What should hold a chunk of which no copy can be had, by where its copies lie now: since a pack was found bad, others may have retired it, and stored
+/// the chunk again.
+fn lost(shared: &Shared, bad: &Bad, id: &ChunkId) -> Result<Option<Vec<String>>> {
+    let Some(bad) = bad.get(id) else {
+        let found = shared.lookup.locate(id)?;
+        return Ok(found.is_none().then(|| vec![format!("chunk {id}")]));
+    };
+    let places = shared.lookup.view().locate_all(id)?;
+    let places = places
+        .iter()
+        .map(|at| at.place.pack.location(ObjectKind::Pack));
+    let places: BTreeSet<Path> = places.collect();
+    if places.is_empty() {
+        return Ok(Some(vec![format!("chunk {id}")]));
+    }
+    let lost = places.is_subset(bad);
+    Ok(lost.then(|| places.iter().map(Path::to_string).collect()))
 }
 
 fn first(hurt: &mut BTreeMap<String, u64>, objects: Vec<String>, offset: u64) {
