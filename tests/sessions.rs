@@ -4,17 +4,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::ObjectStore;
-use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use raksha_core::Kind;
 use raksha_core::image::{ExportOptions, IngestOptions, export, ingest};
 use raksha_core::protect::disk::{self, DiskOptions};
-use raksha_core::repository::{CollectOptions, Repository, Secret, Target, VerifyOptions};
+use raksha_core::repository::{CollectOptions, Repository, Target};
 use raksha_core::testkit::check_chunk_store;
 use raksha_tests::{
-    MemoryDisk, MemorySink, Random, Rights, Stored, back_up, failed, options, restore, small,
+    MemoryDisk, MemorySink, Random, Rights, Stored, back_up, failed, options, restore,
 };
 
 #[tokio::test(start_paused = true)]
@@ -198,54 +195,6 @@ async fn a_reader_that_could_pin_nothing_is_told_that_its_point_was_forgotten() 
         &[Kind::Fenced],
         &["forgotten", "without a pin", &id.to_string()],
     );
-}
-
-/// Somebody verifies, slowly, while others forget a point, collect it, and store the same bytes again.
-#[tokio::test(start_paused = true)]
-async fn what_is_stored_again_while_it_is_verified_is_no_damage() {
-    let random = &mut Random::announced("sessions");
-    let secret = Secret::key_file(&random.bytes(32));
-    let content = random.bytes(100_000);
-    let begun = Arc::new(InMemory::new());
-    let target = |objects: Arc<dyn ObjectStore>| Target::new(objects);
-    let repository = Repository::create(target(begun.clone()), small(), &secret, options());
-    let repository = repository.await.unwrap();
-    let point = back_up(&repository, "disk", &content).await.unwrap();
-    // What is found, and how many milliseconds that takes, if others do both after so many.
-    let verify = async |at: Option<(u64, u64)>| {
-        let objects: Arc<dyn ObjectStore> = Arc::new(begun.fork());
-        let slow = ThrottleConfig {
-            wait_get_per_call: Duration::from_millis(4),
-            wait_list_per_call: Duration::from_millis(4),
-            ..ThrottleConfig::default()
-        };
-        let slow = Arc::new(ThrottledStore::new(objects.clone(), slow));
-        let mine = Repository::open(target(slow), &secret, options()).await;
-        let other = Repository::open(target(objects), &secret, options()).await;
-        let (mine, other) = (mine.unwrap(), other.unwrap());
-        let began = tokio::time::Instant::now();
-        let others = async {
-            let Some((gone, again)) = at else { return };
-            tokio::time::sleep(Duration::from_millis(gone)).await;
-            other.forget(&[point], "test").await.unwrap();
-            let collected = other.collect(&CollectOptions::default()).await.unwrap();
-            assert!(collected.deleted_objects > 0);
-            tokio::time::sleep_until(began + Duration::from_millis(again)).await;
-            back_up(&other, "disk", &content).await.unwrap();
-        };
-        let options = VerifyOptions::default();
-        let (found, ()) = tokio::join!(mine.verify(&options), others);
-        (found.unwrap(), began.elapsed().as_millis())
-    };
-    let (_, takes) = verify(None).await;
-    let takes = u64::try_from(takes).unwrap();
-    // Between any two requests.
-    for gone in (2..takes).step_by(4) {
-        for again in (gone..takes).step_by(4) {
-            let (found, _) = verify(Some((gone, again))).await;
-            assert!(found.is_whole(), "{gone}, {again}: {:?}", found.damage);
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
