@@ -48,7 +48,7 @@ pub(super) async fn packs_of(
     let mut seen: HashSet<ChunkId> = stack.iter().copied().collect();
     while !stack.is_empty() {
         let batch = stack.split_off(stack.len().saturating_sub(BATCH));
-        for node in nodes(shared, &batch).await? {
+        for node in read_nodes(shared, &batch).await?.into_iter().flatten() {
             let (below, data) = node.references();
             let view = shared.lookup.view();
             for id in &data {
@@ -66,24 +66,27 @@ pub(super) async fn packs_of(
     Ok(packs)
 }
 
-/// Those of the nodes that can be read.
-async fn nodes(shared: &Arc<Shared>, ids: &[ChunkId]) -> Result<Vec<Node>> {
-    let read = match shared.get(ids, None).await {
-        Ok(read) => read,
+/// The nodes, but for those that cannot be read.
+async fn read_nodes(shared: &Arc<Shared>, ids: &[ChunkId]) -> Result<Vec<Option<Node>>> {
+    let mut nodes = Vec::new();
+    match shared.get(ids, None).await {
+        Ok(read) => {
+            for bytes in read {
+                nodes.push(Some(Node::decode(&bytes)?));
+            }
+        }
         Err(error) if is_damage(&error) => {
-            let mut some = Vec::new();
             for id in ids {
                 match shared.get(&[*id], None).await {
-                    Ok(read) => some.extend(read),
-                    Err(error) if is_damage(&error) => {}
+                    Ok(read) => nodes.push(read.first().map(|b| Node::decode(b)).transpose()?),
+                    Err(error) if is_damage(&error) => nodes.push(None),
                     Err(error) => return Err(error),
                 }
             }
-            some
         }
         Err(error) => return Err(error),
-    };
-    read.iter().map(|bytes| Node::decode(bytes)).collect()
+    }
+    Ok(nodes)
 }
 
 /// Reads a point and walks the trees of its disks.
@@ -160,53 +163,46 @@ async fn check_tree(
     // Nodes to read: where they begin on the disk, and how many bytes each of their children covers.
     let mut stack = vec![(root.node, 0u64, 0u64)];
     let mut segment_size = 0;
-    while let Some((id, offset, covers)) = stack.pop() {
-        // Points share most of their segments: one that was found whole needs no second look.
-        if whole.contains(&id) || !seen.insert((id, offset)) {
-            continue;
-        }
-        let node = match lost(shared, bad, &id)? {
-            Some(objects) => Err(objects),
-            None => match shared.get(&[id], None).await {
-                Ok(bytes) => bytes
-                    .first()
-                    .map(|b| Node::decode(b))
-                    .transpose()?
-                    .ok_or_else(Vec::new),
-                Err(e) if is_damage(&e) => Err(vec![format!("chunk {id}")]),
-                Err(e) => return Err(e),
-            },
-        };
-        let node = match node {
-            Ok(node) => node,
-            Err(objects) => {
-                first(&mut hurt, objects, offset);
+    while !stack.is_empty() {
+        let mut batch = Vec::new();
+        for (id, offset, covers) in stack.split_off(stack.len().saturating_sub(BATCH)) {
+            // Points share most of their segments: one that was found whole needs no second look.
+            if whole.contains(&id) || !seen.insert((id, offset)) {
                 continue;
             }
-        };
-        match node {
-            Node::Root(node) => {
-                segment_size = node.segment_size;
-                let covers =
-                    segment_size.saturating_mul((FANOUT as u64).saturating_pow(node.height()));
-                push_children(&mut stack, node.children, 0, covers);
+            match lost(shared, bad, &id)? {
+                Some(objects) => first(&mut hurt, objects, offset),
+                None => batch.push((id, offset, covers)),
             }
-            Node::Branch(children) => {
-                push_children(&mut stack, children, offset, covers / FANOUT as u64)
-            }
-            Node::Segment(items) => {
-                let (mut at, mut is_whole) = (offset, true);
-                for item in items {
-                    if let Item::Chunk { id, .. } = item
-                        && let Some(objects) = lost(shared, bad, &id)?
-                    {
-                        is_whole = false;
-                        first(&mut hurt, objects, at);
-                    }
-                    at += u64::from(item.length());
+        }
+        let ids: Vec<ChunkId> = batch.iter().map(|(id, ..)| *id).collect();
+        let nodes = read_nodes(shared, &ids).await?;
+        for ((id, offset, covers), node) in batch.into_iter().zip(nodes) {
+            match node {
+                None => first(&mut hurt, vec![format!("chunk {id}")], offset),
+                Some(Node::Root(node)) => {
+                    segment_size = node.segment_size;
+                    let covers =
+                        segment_size.saturating_mul((FANOUT as u64).saturating_pow(node.height()));
+                    push_children(&mut stack, node.children, 0, covers);
                 }
-                if is_whole {
-                    whole.insert(id);
+                Some(Node::Branch(children)) => {
+                    push_children(&mut stack, children, offset, covers / FANOUT as u64)
+                }
+                Some(Node::Segment(items)) => {
+                    let (mut at, mut is_whole) = (offset, true);
+                    for item in items {
+                        if let Item::Chunk { id, .. } = item
+                            && let Some(objects) = lost(shared, bad, &id)?
+                        {
+                            is_whole = false;
+                            first(&mut hurt, objects, at);
+                        }
+                        at += u64::from(item.length());
+                    }
+                    if is_whole {
+                        whole.insert(id);
+                    }
                 }
             }
         }
