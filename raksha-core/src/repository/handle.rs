@@ -219,7 +219,10 @@ impl Repository {
         collect(&self.shared, options).await
     }
 
-    /// Verifies with the key: everything that [`verify_keyless`](super::verify_keyless) does, and every chunk, point and disk tree.
+    /// Verifies with the key: everything that [`verify_keyless`](super::verify_keyless) does, and every chunk, point and disk tree; or single points.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] if a point that is asked for does not exist. Damage is no error: it is what is found.
     pub async fn verify(&self, options: &VerifyOptions) -> Result<Verified> {
         verify(&self.shared, options).await
     }

@@ -93,18 +93,36 @@ async fn verify_around(
             Ok(bytes) => {
                 found.count(&bytes);
                 if StoredName::of(name.session, &bytes) != name {
-                    found.damage(&location, &misnamed());
+                    lost.push((kind, name, misnamed()));
                 }
             }
             Err(error) if error.kind() == Kind::NotFound => lost.push((kind, name, error)),
             Err(error) => return Err(error),
         }
     }
-    // Others may have forgotten or merged it meanwhile.
     let state = shared.refresh().await?;
     for (kind, name, error) in lost {
-        if !state.deletable(kind, &name) {
-            found.damage(&name.location(kind), &error);
+        // Others may have forgotten or merged it meanwhile.
+        let is_live = match kind {
+            ObjectKind::Index => state.indexes.contains_key(&name),
+            _ => state
+                .points
+                .contains_key(&PointId::from_bytes(*name.hash.as_bytes())),
+        };
+        if !is_live {
+            continue;
+        }
+        found.damage(&name.location(kind), &error);
+        // Without it, whoever opens the repository finds nothing of what it describes.
+        if kind == ObjectKind::Index
+            && let Some(damage) = found.damage.last_mut()
+        {
+            damage.hurts.extend(points.iter().map(|point| Hurt {
+                point: *point,
+                disk: None,
+                servers: Vec::new(),
+                offset: None,
+            }));
         }
     }
     Ok((found, packs.into_iter().collect()))

@@ -269,11 +269,11 @@ impl Worker {
         let mut options = VerifyOptions::default();
         options.points = Some(vec![point]);
         options.sample = self.options.verify_sample;
-        let found = match raksha.repository().verify(&options).await {
-            Ok(found) if found.points == 0 => return Ok(()),
-            Err(error) if error.kind() == Kind::NotFound => return Ok(()),
-            found => found?,
-        };
+        let found = raksha.repository().verify(&options).await;
+        if !raksha.points().await?.iter().any(|p| p.id == point) {
+            return Ok(());
+        }
+        let found = found?;
         let mut damage = found.damage.iter();
         if let Some(damage) =
             damage.find(|damage| damage.hurts.iter().any(|hurt| hurt.point == point))

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::StreamExt;
 use object_store::memory::InMemory;
+use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::*;
 use crate::cloud::{Selection, ServerSelector};
@@ -330,6 +332,31 @@ async fn of_two_points_of_one_instant_the_one_that_was_verified_later_counts() {
     let tracking = bench.jobs.tracking(bench.raksha.project(), job).await;
     let verified = tracking.unwrap().protection.verified.unwrap();
     assert_eq!(verified.point, made[1]);
+}
+
+#[tokio::test]
+async fn a_point_that_others_could_not_find_is_not_verified() {
+    let bench = Bench::new().await;
+    let job = bench.hourly(|new| new).await;
+    let worker = bench.worker();
+    let report = bench.raksha.run(job).await.unwrap().finish().await.unwrap();
+    let indexes: Vec<_> = bench.objects.list(Some(&"index".into())).collect().await;
+    assert!(!indexes.is_empty());
+    for index in indexes {
+        bench
+            .objects
+            .delete(&index.unwrap().location)
+            .await
+            .unwrap();
+    }
+    let events = worker.events();
+    let job = bench.raksha.job(job).await.unwrap();
+    worker.follow_up(&bench.raksha, &job, report.point).await;
+    let told = told(events, worker).await;
+    assert!(
+        matches!(told.as_slice(), [Happening::Damaged { point, .. }] if *point == report.point),
+        "{told:?}"
+    );
 }
 
 #[tokio::test]
