@@ -3,15 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use object_store::path::Path;
 
 use super::handle::Repository;
-use super::names::{KEYS, ObjectKind, PARAMETERS, point_location};
+use super::locate::packs_that_hold;
+use super::lookup::View;
+use super::names::{KEYS, ObjectKind, PARAMETERS, PackName, point_location};
 use super::reach;
 use super::reader::PointReader;
+use super::shared::Shared;
 use super::verify::list;
 use crate::error::Result;
-use crate::id::PointId;
+use crate::id::{ChunkId, PointId};
 use crate::store::{ObjectCatalog, Role};
 
 /// The objects that points need.
@@ -84,18 +88,15 @@ impl Repository {
         for id in ids {
             let state = shared.log.seen().await;
             let point = shared.load_point(&state, id).await?;
-            let mut packs = BTreeSet::new();
-            let mut seen = BTreeSet::new();
             let roots = point.disks.iter().map(|disk| disk.root);
-            let view = shared.lookup.view();
-            reach::walk(reader, roots, |chunk, role| {
-                // Wherever it lies: another process may find it at another of its places first.
-                for location in view.locate_all(chunk)? {
-                    packs.insert(location.place.pack);
-                }
-                Ok(role == Role::Data || seen.insert(*chunk))
-            })
-            .await?;
+            let mut holders = Holders {
+                shared,
+                view: shared.lookup.view(),
+                packs: BTreeSet::new(),
+                seen: BTreeSet::new(),
+            };
+            reach::walk(reader, roots, &mut holders).await?;
+            let packs = holders.packs;
             let packs = packs.iter().map(|pack| pack.location(ObjectKind::Pack));
             let mut objects: BTreeSet<Path> = packs.collect();
             if let Some(committed) = state.points.get(id) {
@@ -113,5 +114,24 @@ impl Repository {
             .chain(indexes.map(|index| index.location(ObjectKind::Index)))
             .collect();
         Ok(found)
+    }
+}
+
+/// Gathers the packs that hold what is reached.
+struct Holders<'a> {
+    shared: &'a Shared,
+    view: Arc<View>,
+    packs: BTreeSet<PackName>,
+    seen: BTreeSet<ChunkId>,
+}
+
+#[async_trait]
+impl reach::Visit for Holders<'_> {
+    async fn visit(&mut self, ids: Vec<ChunkId>, role: Role) -> Result<Vec<ChunkId>> {
+        // Wherever a chunk lies: another process may find it at another of its places first.
+        self.packs
+            .extend(packs_that_hold(&self.shared.env, &self.view, ids.clone()).await?);
+        let new = |id: &ChunkId| role == Role::Tree && self.seen.insert(*id);
+        Ok(ids.into_iter().filter(new).collect())
     }
 }

@@ -8,12 +8,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
 use super::entry::{Action, Purpose};
 use super::fold::State;
+use super::locate::locate_many;
 use super::lookup::{Marks, PackUsage, View};
 use super::merging::merge_indexes;
 use super::names::{CHECKPOINTS, ObjectKind, PackName, StoredName};
@@ -259,24 +261,13 @@ impl Marking {
     async fn mark(&mut self, shared: &Shared, state: &State, id: &PointId) -> Result<()> {
         let point = shared.load_point(state, id).await?;
         let roots = point.disks.iter().map(|d| d.root);
-        reach::walk(&PlainSource(shared), roots, |chunk, role| {
-            match self.view.locate(chunk)? {
-                Some(found) => Ok(!self.marks.mark(found.entry) && role == Role::Tree),
-                None if shared.lookup.locate(chunk)?.is_some() => {
-                    Ok(role == Role::Tree && self.newer.insert(*chunk))
-                }
-                // Lost with a damaged pack: there is nothing of it to keep. (Of a lost node nobody knows what it reaches.)
-                None if role == Role::Data && state.last_damage > 0 => Ok(false),
-                None => Err(Error::new(
-                    Kind::Corrupt,
-                    "collect",
-                    "a recovery point needs a chunk that no pack holds; nothing was collected: run verify to see what is damaged",
-                )
-                .with("point", id)
-                .with("chunk", chunk)),
-            }
-        })
-        .await
+        let mut marker = Marker {
+            marking: self,
+            shared,
+            state,
+            point: id,
+        };
+        reach::walk(&PlainSource(shared), roots, &mut marker).await
     }
 
     /// How much of each pack of the view is marked.
@@ -284,6 +275,49 @@ impl Marking {
         let (view, marks) = (Arc::clone(&self.view), Arc::clone(&self.marks));
         let usage = shared.env.compute(move || view.usage(&marks)).await??;
         Ok(usage.into_iter().map(|u| (u.pack.name, u)).collect())
+    }
+}
+
+/// Marks what one point reaches.
+struct Marker<'a> {
+    marking: &'a mut Marking,
+    shared: &'a Shared,
+    state: &'a State,
+    point: &'a PointId,
+}
+
+#[async_trait]
+impl reach::Visit for Marker<'_> {
+    async fn visit(&mut self, ids: Vec<ChunkId>, role: Role) -> Result<Vec<ChunkId>> {
+        let (mut new, mut unknown) = (Vec::new(), Vec::new());
+        for (id, found) in locate_many(&self.shared.env, &self.marking.view, ids).await? {
+            match found {
+                Some(found) => {
+                    if !self.marking.marks.mark(found.entry) && role == Role::Tree {
+                        new.push(id);
+                    }
+                }
+                None => unknown.push(id),
+            }
+        }
+        let current = self.shared.lookup.view();
+        for (id, found) in locate_many(&self.shared.env, &current, unknown).await? {
+            if found.is_some() {
+                if role == Role::Tree && self.marking.newer.insert(id) {
+                    new.push(id);
+                }
+            // Lost with a damaged pack: there is nothing of it to keep. (Of a lost node nobody knows what it reaches.)
+            } else if role == Role::Tree || self.state.last_damage == 0 {
+                return Err(Error::new(
+                    Kind::Corrupt,
+                    "collect",
+                    "a recovery point needs a chunk that no pack holds; nothing was collected: run verify to see what is damaged",
+                )
+                .with("point", self.point)
+                .with("chunk", id));
+            }
+        }
+        Ok(new)
     }
 }
 

@@ -24,6 +24,7 @@ mod index;
 mod keys;
 mod keyslots;
 mod known;
+mod locate;
 mod log;
 mod lookup;
 mod memory;

@@ -90,9 +90,8 @@ impl Repository {
         let walked = async {
             let point = shared.load_point(&state, &point).await?;
             let roots = point.disks.iter().map(|d| d.root);
-            let stored = |id: &ChunkId| Ok(shared.lookup.locate(id)?.is_some());
-            let missing = reach::missing(&PlainSource(shared), roots, stored).await?;
-            Ok::<_, Error>(missing.is_empty())
+            let missing = reach::missing(shared, &PlainSource(shared), roots).await?;
+            Ok::<_, Error>(missing == 0)
         };
         match walked.await {
             Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Corrupt) => Ok(false),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use object_store::path::Path;
 
 use super::fold::State;
+use super::locate::{locate_many, packs_that_hold};
 use super::names::{ObjectKind, PackName};
 use super::shared::Shared;
 use super::verify::Hurt;
@@ -48,21 +49,17 @@ pub(super) async fn packs_of(
     let mut seen: HashSet<ChunkId> = stack.iter().copied().collect();
     while !stack.is_empty() {
         let batch = stack.split_off(stack.len().saturating_sub(BATCH));
+        let mut reached = Vec::new();
         for node in read_nodes(shared, &batch).await?.into_iter().flatten() {
             let (below, data) = node.references();
-            let view = shared.lookup.view();
-            for id in &data {
-                let places = view.locate_all(id)?;
-                packs.extend(places.iter().map(|at| at.place.pack));
-            }
+            reached.extend(data);
             stack.extend(below.into_iter().filter(|id| seen.insert(*id)));
         }
+        let view = shared.lookup.view();
+        packs.extend(packs_that_hold(&shared.env, &view, reached).await?);
     }
     let view = shared.lookup.view();
-    for id in &seen {
-        let places = view.locate_all(id)?;
-        packs.extend(places.iter().map(|at| at.place.pack));
-    }
+    packs.extend(packs_that_hold(&shared.env, &view, seen.into_iter().collect()).await?);
     Ok(packs)
 }
 
@@ -164,22 +161,25 @@ async fn check_tree(
     let mut stack = vec![(root.node, 0u64, 0u64)];
     let mut segment_size = 0;
     while !stack.is_empty() {
-        let mut batch = Vec::new();
-        for (id, offset, covers) in stack.split_off(stack.len().saturating_sub(BATCH)) {
-            // Points share most of their segments: one that was found whole needs no second look.
-            if whole.contains(&id) || !seen.insert((id, offset)) {
-                continue;
+        let mut batch = stack.split_off(stack.len().saturating_sub(BATCH));
+        // Points share most of their segments: one that was found whole needs no second look.
+        batch.retain(|(id, offset, _)| !whole.contains(id) && seen.insert((*id, *offset)));
+        let ids: Vec<ChunkId> = batch.iter().map(|(id, ..)| *id).collect();
+        let gone = lost(shared, bad, ids).await?;
+        batch.retain(|(id, offset, _)| match gone.get(id) {
+            Some(objects) => {
+                first(&mut hurt, objects, *offset);
+                false
             }
-            match lost(shared, bad, &id)? {
-                Some(objects) => first(&mut hurt, objects, offset),
-                None => batch.push((id, offset, covers)),
-            }
-        }
+            None => true,
+        });
         let ids: Vec<ChunkId> = batch.iter().map(|(id, ..)| *id).collect();
         let nodes = read_nodes(shared, &ids).await?;
+        let data = nodes.iter().flatten().flat_map(|node| node.references().1);
+        let gone = lost(shared, bad, data.collect()).await?;
         for ((id, offset, covers), node) in batch.into_iter().zip(nodes) {
             match node {
-                None => first(&mut hurt, vec![format!("chunk {id}")], offset),
+                None => first(&mut hurt, &[format!("chunk {id}")], offset),
                 Some(Node::Root(node)) => {
                     segment_size = node.segment_size;
                     let covers =
@@ -193,7 +193,7 @@ async fn check_tree(
                     let (mut at, mut is_whole) = (offset, true);
                     for item in items {
                         if let Item::Chunk { id, .. } = item
-                            && let Some(objects) = lost(shared, bad, &id)?
+                            && let Some(objects) = gone.get(&id)
                         {
                             is_whole = false;
                             first(&mut hurt, objects, at);
@@ -211,28 +211,37 @@ async fn check_tree(
     Ok(hurt)
 }
 
-/// What should hold a chunk of which no copy can be had, by where its copies lie now: since a pack was found bad, others may have retired it, and stored
-/// the chunk again.
-fn lost(shared: &Shared, bad: &Bad, id: &ChunkId) -> Result<Option<Vec<String>>> {
-    let Some(bad) = bad.get(id) else {
-        let found = shared.lookup.locate(id)?;
-        return Ok(found.is_none().then(|| vec![format!("chunk {id}")]));
-    };
-    let places = shared.lookup.view().locate_all(id)?;
-    let places = places
-        .iter()
-        .map(|at| at.place.pack.location(ObjectKind::Pack));
-    let places: BTreeSet<Path> = places.collect();
-    if places.is_empty() {
-        return Ok(Some(vec![format!("chunk {id}")]));
+/// Those of these chunks of which no copy can be had, with what should hold one, by where their copies lie now: since a pack was found bad, others may have
+/// retired it, and stored the chunk again.
+async fn lost(
+    shared: &Shared,
+    bad: &Bad,
+    ids: Vec<ChunkId>,
+) -> Result<HashMap<ChunkId, Vec<String>>> {
+    let mut lost = HashMap::new();
+    let view = shared.lookup.view();
+    for (id, found) in locate_many(&shared.env, &view, ids).await? {
+        let places = match (found, bad.get(&id)) {
+            (Some(_), None) => continue,
+            (None, _) => Vec::new(),
+            (Some(_), Some(_)) => view.locate_all(&id)?,
+        };
+        let places = places
+            .iter()
+            .map(|at| at.place.pack.location(ObjectKind::Pack));
+        let places: BTreeSet<Path> = places.collect();
+        if places.is_empty() {
+            lost.insert(id, vec![format!("chunk {id}")]);
+        } else if bad.get(&id).is_some_and(|bad| places.is_subset(bad)) {
+            lost.insert(id, places.iter().map(Path::to_string).collect());
+        }
     }
-    let lost = places.is_subset(bad);
-    Ok(lost.then(|| places.iter().map(Path::to_string).collect()))
+    Ok(lost)
 }
 
-fn first(hurt: &mut BTreeMap<String, u64>, objects: Vec<String>, offset: u64) {
+fn first(hurt: &mut BTreeMap<String, u64>, objects: &[String], offset: u64) {
     for object in objects {
-        let known = hurt.entry(object).or_insert(offset);
+        let known = hurt.entry(object.clone()).or_insert(offset);
         *known = offset.min(*known);
     }
 }

@@ -95,11 +95,9 @@ impl Writer {
     }
 
     async fn must_reach_only_live_chunks(&self, point: &RecoveryPoint) -> Result<()> {
-        let lookup = &self.session.shared.lookup;
         let roots = point.disks.iter().map(|d| d.root);
-        let missing = reach::missing(self, roots, |id| Ok(lookup.locate(id)?.is_some())).await;
-        let missing = match missing {
-            Ok(missing) => missing.len(),
+        let missing = match reach::missing(&self.session.shared, self, roots).await {
+            Ok(missing) => missing,
             Err(e) if e.kind() == Kind::NotFound => 1,
             Err(e) => return Err(e),
         };

@@ -24,6 +24,26 @@ const SALTS: [u32; 8] = [
 
 type Block = [u32; 8];
 
+/// A name, as every filter is asked for it.
+pub(super) struct Probe {
+    /// Which block: its number, as a share of all blocks.
+    place: u32,
+    /// The bit in each word of the block.
+    mask: Block,
+}
+
+impl Probe {
+    pub(super) fn of(id: &ChunkId) -> Self {
+        // Not the first eight bytes: those order the names.
+        let [.., a, b, c, d, e, f, g, h] = *id.as_bytes();
+        let key = u32::from_le_bytes([e, f, g, h]);
+        Self {
+            place: u32::from_le_bytes([a, b, c, d]),
+            mask: SALTS.map(|salt| 1 << (key.wrapping_mul(salt) >> 27)),
+        }
+    }
+}
+
 /// The filter over the names of one run.
 pub(super) struct Filter {
     blocks: Vec<Block>,
@@ -40,21 +60,21 @@ impl Filter {
 
     /// Adds a name.
     pub(super) fn insert(&mut self, id: &ChunkId) {
-        let (place, mask) = self.place(id);
+        let probe = Probe::of(id);
+        let place = self.place(&probe);
         if let Some(block) = self.blocks.get_mut(place) {
-            for (word, bit) in block.iter_mut().zip(mask) {
+            for (word, bit) in block.iter_mut().zip(probe.mask) {
                 *word |= bit;
             }
         }
     }
 
     /// Whether the name may have been added; surely not, if this says no.
-    pub(super) fn may_hold(&self, id: &ChunkId) -> bool {
-        let (place, mask) = self.place(id);
-        self.blocks.get(place).is_none_or(|block| {
+    pub(super) fn may_hold(&self, probe: &Probe) -> bool {
+        self.blocks.get(self.place(probe)).is_none_or(|block| {
             let missing = block
                 .iter()
-                .zip(mask)
+                .zip(probe.mask)
                 .fold(0, |m, (word, bit)| m | (bit & !word));
             missing == 0
         })
@@ -66,14 +86,9 @@ impl Filter {
         self.blocks.len() as u64 * 32
     }
 
-    /// The block of a name, and its bit in each word of it.
-    fn place(&self, id: &ChunkId) -> (usize, Block) {
-        // Not the first eight bytes: those order the names.
-        let [.., a, b, c, d, e, f, g, h] = *id.as_bytes();
-        let block = u64::from(u32::from_le_bytes([a, b, c, d])) * self.blocks.len() as u64;
-        let key = u32::from_le_bytes([e, f, g, h]);
-        let mask = SALTS.map(|salt| 1 << (key.wrapping_mul(salt) >> 27));
-        (usize::try_from(block >> 32).unwrap_or(usize::MAX), mask)
+    fn place(&self, probe: &Probe) -> usize {
+        let block = u64::from(probe.place) * self.blocks.len() as u64;
+        usize::try_from(block >> 32).unwrap_or(usize::MAX)
     }
 }
 
@@ -91,12 +106,12 @@ mod tests {
         for n in 0..20_000 {
             filter.insert(&id(n));
         }
-        assert!((0..20_000).all(|n| filter.may_hold(&id(n))));
+        assert!((0..20_000).all(|n| filter.may_hold(&Probe::of(&id(n)))));
         let wrong = (20_000..40_000)
-            .filter(|n| filter.may_hold(&id(*n)))
+            .filter(|n| filter.may_hold(&Probe::of(&id(*n))))
             .count();
         assert!(wrong < 320, "{wrong} of 20000");
         assert!(filter.size() * 8 < 20_000 * BITS + 512);
-        assert!(!Filter::new(0).may_hold(&id(1)));
+        assert!(!Filter::new(0).may_hold(&Probe::of(&id(1))));
     }
 }

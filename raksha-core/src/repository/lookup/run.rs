@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
-use super::filter::Filter;
+use super::filter::{Filter, Probe};
 use crate::error::{Error, Kind, Result};
 use crate::id::{ChunkId, ObjectHash};
 use crate::repository::index::{
@@ -188,16 +188,18 @@ impl Run {
         dead.is_some_and(|dead| !dead.load(Ordering::Acquire))
     }
 
-    /// Appends the entries of chunk `id` in packs that are alive to `found`, with their numbers.
+    /// Whether the chunk may be listed; surely not, if this says no.
+    pub(super) fn may_hold(&self, probe: &Probe) -> bool {
+        self.filter.may_hold(probe)
+    }
+
+    /// Appends the entries of chunk `id` in packs that are alive to `found`, with their numbers. Worth asking where the run [may hold](Self::may_hold) it.
     pub(super) fn find(
         &self,
         id: &ChunkId,
         buffer: &mut Vec<u8>,
         found: &mut Vec<(u32, IndexEntry)>,
     ) -> Result<()> {
-        if !self.filter.may_hold(id) {
-            return Ok(());
-        }
         let head = head(id);
         // Entries of one id may begin at the end of the page before the first that begins with it.
         let mut page = self.fences.partition_point(|f| *f < head).saturating_sub(1);

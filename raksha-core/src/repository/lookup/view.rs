@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::filter::Probe;
 use super::run::{Run, Scan};
 use crate::error::Result;
 use crate::id::ChunkId;
@@ -51,50 +52,53 @@ impl View {
     /// # Errors
     /// If the local cache cannot be read.
     pub(crate) fn locate(&self, id: &ChunkId) -> Result<Option<Location>> {
-        self.search(id, &mut Search::default(), true)
-            .map(|found| found.first().copied())
+        let mut search = Search::default();
+        for (number, run) in self.suspects(id) {
+            let found = search.of_run(number, run, id)?.next();
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
     }
 
-    /// A place of each of these chunks, in order.
+    /// A place of each of these chunks, in order. The more at once, the less each costs: run by run, the questions to its filter do not wait for one another, and
+    /// its pages are read in order.
     pub(crate) fn locate_many(&self, ids: &[ChunkId]) -> Result<Vec<Option<Location>>> {
+        let mut located = vec![None; ids.len()];
+        let questions = ids.iter().zip(&mut located);
+        let mut open: Vec<Question<'_>> = questions.map(Question::new).collect();
+        open.sort_unstable_by_key(|question| question.id);
         let mut search = Search::default();
-        let mut locate = |id| {
-            let found = self.search(id, &mut search, true)?;
-            Ok(found.first().copied())
-        };
-        ids.iter().map(&mut locate).collect()
+        for (number, run) in (0u32..).zip(&self.runs) {
+            let mut suspects: Vec<_> = (open.iter_mut())
+                .filter(|question| run.may_hold(&question.probe))
+                .collect();
+            for question in &mut suspects {
+                *question.answer = search.of_run(number, run, question.id)?.next();
+            }
+            if suspects.iter().any(|question| question.answer.is_some()) {
+                open.retain(|question| question.answer.is_none());
+            }
+        }
+        drop(open);
+        Ok(located)
     }
 
     /// Every place of this chunk.
     pub(crate) fn locate_all(&self, id: &ChunkId) -> Result<Vec<Location>> {
-        self.search(id, &mut Search::default(), false)
-            .map(<[Location]>::to_vec)
+        let (mut search, mut located) = (Search::default(), Vec::new());
+        for (number, run) in self.suspects(id) {
+            located.extend(search.of_run(number, run, id)?);
+        }
+        Ok(located)
     }
 
-    fn search<'a>(
-        &self,
-        id: &ChunkId,
-        search: &'a mut Search,
-        one: bool,
-    ) -> Result<&'a [Location]> {
-        search.locations.clear();
-        for (number, run) in (0u32..).zip(&self.runs) {
-            search.found.clear();
-            run.find(id, &mut search.buffer, &mut search.found)?;
-            let located = search.found.iter().filter_map(|(entry, found)| {
-                let place = place(run, found)?;
-                let entry = EntryRef {
-                    run: number,
-                    number: *entry,
-                };
-                Some(Location { place, entry })
-            });
-            search.locations.extend(located);
-            if one && !search.locations.is_empty() {
-                break;
-            }
-        }
-        Ok(&search.locations)
+    /// The runs that may list this chunk, with their numbers.
+    fn suspects(&self, id: &ChunkId) -> impl Iterator<Item = (u32, &Run)> {
+        let probe = Probe::of(id);
+        let runs = (0u32..).zip(self.runs.iter().map(Arc::as_ref));
+        runs.filter(move |(_, run)| run.may_hold(&probe))
     }
 
     /// How many entries there are, those of retired packs too.
@@ -173,12 +177,50 @@ fn place(run: &Run, entry: &IndexEntry) -> Option<Place> {
     })
 }
 
+/// Where one of many chunks is.
+struct Question<'a> {
+    id: &'a ChunkId,
+    probe: Probe,
+    answer: &'a mut Option<Location>,
+}
+
+impl<'a> Question<'a> {
+    fn new((id, answer): (&'a ChunkId, &'a mut Option<Location>)) -> Self {
+        Self {
+            id,
+            probe: Probe::of(id),
+            answer,
+        }
+    }
+}
+
 /// Room that is used again from search to search.
 #[derive(Default)]
 struct Search {
     buffer: Vec<u8>,
     found: Vec<(u32, IndexEntry)>,
-    locations: Vec<Location>,
+}
+
+impl Search {
+    /// Every place that this run, which has this number, lists for a chunk.
+    fn of_run<'a>(
+        &'a mut self,
+        number: u32,
+        run: &'a Run,
+        id: &ChunkId,
+    ) -> Result<impl Iterator<Item = Location> + use<'a>> {
+        self.found.clear();
+        run.find(id, &mut self.buffer, &mut self.found)?;
+        let found = self.found.iter();
+        Ok(found.filter_map(move |(entry, found)| {
+            let place = place(run, found)?;
+            let entry = EntryRef {
+                run: number,
+                number: *entry,
+            };
+            Some(Location { place, entry })
+        }))
+    }
 }
 
 /// A bit for each entry of a [`View`]. Any number of threads may mark at once.
