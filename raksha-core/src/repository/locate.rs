@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use futures_util::future::try_join_all;
+use futures_util::{StreamExt, stream};
 
 use super::lookup::{Location, View};
 use super::names::PackName;
@@ -11,8 +11,8 @@ use crate::env::{Env, processors};
 use crate::error::Result;
 use crate::id::ChunkId;
 
-/// As many chunks are worth a processor of their own.
-const WORTH_A_PROCESSOR: usize = 1024;
+/// Chunks that one processor looks for at a time: enough to be worth the way there, and few enough for its cache.
+const AT_ONCE: usize = 8192;
 
 /// A place of each of these chunks, which are given back with it, in the same order.
 ///
@@ -23,19 +23,23 @@ pub(super) async fn locate_many(
     view: &Arc<View>,
     ids: Vec<ChunkId>,
 ) -> Result<Vec<(ChunkId, Option<Location>)>> {
-    let share = ids.len().div_ceil(processors()).max(WORTH_A_PROCESSOR);
-    let parts = ids.chunks(share).map(|part| {
-        let (view, part) = (Arc::clone(view), part.to_vec());
+    let share = ids.len().div_ceil(processors()).clamp(1, AT_ONCE);
+    let parts: Vec<Vec<ChunkId>> = ids.chunks(share).map(<[_]>::to_vec).collect();
+    let parts = parts.into_iter().map(|part| {
+        let view = Arc::clone(view);
         env.compute(move || {
             let found = view.locate_many(&part)?;
             Ok(part.into_iter().zip(found).collect::<Vec<_>>())
         })
     });
-    let parts: Vec<Result<Vec<_>>> = try_join_all(parts).await?;
-    parts.into_iter().try_fold(Vec::new(), |mut all, part| {
+    let mut parts = stream::iter(parts).buffered(processors());
+    let mut all = Vec::with_capacity(ids.len());
+    while let Some(part) = parts.next().await {
+        let part: Result<Vec<_>> = part?;
         all.extend(part?);
-        Ok(all)
-    })
+    }
+    drop(parts);
+    Ok(all)
 }
 
 /// The packs that hold these chunks: all of them, where a chunk lies in several.

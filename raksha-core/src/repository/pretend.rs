@@ -5,11 +5,13 @@
 
 use std::sync::Arc;
 
+use object_store::path::Path;
+
 use super::Repository;
 use super::entry::{Action, Purpose};
 use super::index::{IndexObject, IndexPack};
 use super::merging::merge_indexes;
-use super::names::PackName;
+use super::names::{ObjectKind, PackName};
 use super::pack::PackEntry;
 use super::packer::{Publish, UploadedPack};
 use super::session::Session;
@@ -23,7 +25,7 @@ use crate::store::Role;
 const FIRST: u32 = 8;
 
 /// Publishes packs of data that hold these chunks, with records of `record` bytes, a writer's session and one index object for all of them. The packs themselves
-/// are not there.
+/// are not there: gives where they would lie, and how many bytes they would have.
 ///
 /// # Errors
 /// Those of a writer that publishes.
@@ -31,7 +33,7 @@ pub async fn pretend_packs(
     repository: &Repository,
     packs: Vec<Vec<ChunkId>>,
     record: u32,
-) -> Result<()> {
+) -> Result<Vec<(Path, u64)>> {
     let shared = Arc::clone(&repository.shared);
     let session = Arc::new(Session::open(shared, Purpose::Write, &[], "pretend").await?);
     let uploaded = (0u64..)
@@ -42,7 +44,12 @@ pub async fn pretend_packs(
     Publisher(Arc::clone(&session))
         .publish(index, &uploaded)
         .await?;
-    session.close().await
+    session.close().await?;
+    let objects = uploaded.iter().map(|u| {
+        let location = u.pack.name.location(ObjectKind::Pack);
+        (location, u.pack.length)
+    });
+    Ok(objects.collect())
 }
 
 fn pretend_pack(
@@ -144,7 +151,7 @@ mod tests {
     use object_store::memory::InMemory;
 
     use super::super::entry::AddedPack;
-    use super::super::names::{IndexName, ObjectKind};
+    use super::super::names::IndexName;
     use super::*;
     use crate::Kind;
     use crate::repository::{CollectOptions, EngineOptions, Happened, Parameters, Secret, Target};

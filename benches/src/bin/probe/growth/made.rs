@@ -29,6 +29,10 @@ const PACK: u64 = 1024;
 const LISTED: u64 = 1456;
 /// Points of a disk.
 const DAYS: u64 = 100;
+/// Of so many packs, the last holds what no point needs any more.
+const GARBAGE: u64 = 10;
+/// Chunks of a segment.
+const SEGMENT: u64 = DEFAULT_SEGMENT.div_ceil(CHUNK as u64);
 
 /// The chunk of this number.
 pub fn chunk(number: u64) -> ChunkId {
@@ -39,6 +43,24 @@ pub fn chunk(number: u64) -> ChunkId {
         word.copy_from_slice(&words.number().to_le_bytes());
     }
     ChunkId::from_bytes(bytes)
+}
+
+/// Whether no point needs the chunk of this number.
+pub fn is_garbage(number: u64) -> bool {
+    number / PACK % GARBAGE == GARBAGE - 1
+}
+
+/// The number of the chunk that comes after so many others that points need.
+fn needed(nth: u64) -> u64 {
+    let of_some = PACK * (GARBAGE - 1);
+    nth / of_some * PACK * GARBAGE + nth % of_some
+}
+
+/// How many of the chunks before this number points need.
+pub fn needed_before(number: u64) -> u64 {
+    let some = number / (PACK * GARBAGE);
+    let rest = (number % (PACK * GARBAGE)).min(PACK * (GARBAGE - 1));
+    some * PACK * (GARBAGE - 1) + rest
 }
 
 /// The key of all made up repositories.
@@ -93,44 +115,68 @@ impl Place {
     }
 }
 
-/// Makes a repository of `points` recovery points, the trees of which reach the first `reached` chunks, and of no data.
+/// Makes a repository of `points` recovery points and of no data. Their trees reach nearly all that is needed of the first `chunks` chunks; gives how many of those.
 ///
 /// The points are real, a writer's session each, and so are their trees: [`DAYS`] days of as many disks as that takes. From day to day a disk loses some of its
 /// segments and has others. Then small indexes are merged.
-pub async fn make(place: &Place, points: u64, reached: u64) -> Result<()> {
+pub async fn make(place: &Place, points: u64, chunks: u64) -> Result<u64> {
     let (target, parameters) = (place.quick_target().await?, Parameters::default());
     let repository = Repository::create(target, parameters, &secret(), place.options()).await?;
-    make_points(&repository, points, reached).await?;
+    let reached = make_points(&repository, points, needed_before(chunks)).await?;
     // As the collections of a year would have: each names a limited number of them.
     let mut left = u64::MAX;
     loop {
         let indexes = repository.stats().await?.indexes;
         if indexes >= left {
-            return Ok(());
+            return Ok(reached);
         }
         left = indexes;
         merge_small_indexes(&repository).await?;
     }
 }
 
-/// Adds the chunks of these numbers to the repository. Their packs are only named.
+/// Adds the chunks of these numbers to the repository. Their packs have the length that they should have, and no bytes.
 pub async fn grow(place: &Place, chunks: Range<u64>) -> Result<()> {
     let target = place.quick_target().await?;
+    let quick = place.quick().await?;
     let repository = Repository::open(target, &secret(), place.options()).await?;
     let mut next = chunks.start;
     while next < chunks.end {
-        let end = chunks.end.min(next + PACK * LISTED);
-        let starts = (next..end).step_by(PACK as usize);
-        let pack = |start: u64| (start..end.min(start + PACK)).map(chunk).collect();
-        pretend_packs(&repository, starts.map(pack).collect(), RECORD).await?;
-        next = end;
+        let mut packs = Vec::new();
+        while next < chunks.end && (packs.len() as u64) < LISTED {
+            let end = chunks.end.min((next / PACK + 1) * PACK);
+            packs.push((next..end).map(chunk).collect());
+            next = end;
+        }
+        for (location, bytes) in pretend_packs(&repository, packs, RECORD).await? {
+            quick.pretend(&location, bytes)?;
+        }
     }
     Ok(())
 }
 
-async fn make_points(repository: &Repository, points: u64, reached: u64) -> Result<()> {
-    let in_segment = DEFAULT_SEGMENT.div_ceil(u64::from(CHUNK));
-    let segments = (reached / in_segment).max(1);
+/// Commits one more point, of disks that reach these of the chunks that are needed: so many come to a repository as large disks do.
+pub async fn reach(place: &Place, number: u64, nths: Range<u64>) -> Result<()> {
+    let target = place.quick_target().await?;
+    let repository = Repository::open(target, &secret(), place.options()).await?;
+    let writer = repository.write(&[], "made up").await?;
+    let mut disks = Vec::new();
+    let mut next = nths.start;
+    while next < nths.end {
+        let mut children = Vec::new();
+        while next < nths.end && children.len() < FANOUT {
+            let end = nths.end.min(next + SEGMENT);
+            children.push(Some(put(&writer, &segment_node(next..end)).await?));
+            next = end;
+        }
+        disks.push((next, put_root(&writer, children).await?));
+    }
+    writer.commit(&point(number, disks)).await?;
+    Ok(writer.close().await?)
+}
+
+async fn make_points(repository: &Repository, points: u64, needed: u64) -> Result<u64> {
+    let segments = (needed / SEGMENT).max(1);
     let disks = (points.div_ceil(DAYS)).clamp(1, segments);
     let of_disk = segments / disks;
     let at_once = of_disk.div_ceil(2).min(FANOUT as u64);
@@ -143,33 +189,42 @@ async fn make_points(repository: &Repository, points: u64, reached: u64) -> Resu
         for segment in first..first + at_once {
             let node = match stored.get(&segment) {
                 Some(node) => *node,
-                None => put(&writer, &segment_node(segment * in_segment)).await?,
+                None => {
+                    let nths = segment * SEGMENT..(segment + 1) * SEGMENT;
+                    put(&writer, &segment_node(nths)).await?
+                }
             };
             stored.insert(segment, node);
             children.push(Some(node));
         }
-        let size = at_once * DEFAULT_SEGMENT;
-        let root = Node::Root(RootNode {
-            chunking: Chunking::DISK,
-            segment_size: DEFAULT_SEGMENT,
-            size,
-            children,
-        });
-        let node = put(&writer, &root).await?;
-        writer.commit(&point(n, disk, Root { node, size })).await?;
+        let root = put_root(&writer, children).await?;
+        writer.commit(&point(n, vec![(disk, root)])).await?;
         writer.close().await?;
     }
-    Ok(())
+    Ok(disks * of_disk * SEGMENT)
 }
 
-/// A segment that holds the chunks from this one on.
-fn segment_node(first: u64) -> Node {
+/// A segment that holds these of the chunks that are needed, at most [`SEGMENT`].
+fn segment_node(nths: Range<u64>) -> Node {
     let starts = (0..DEFAULT_SEGMENT).step_by(CHUNK as usize);
-    let items = (first..).zip(starts).map(|(number, start)| Item::Chunk {
-        id: chunk(number),
+    let items = nths.zip(starts).map(|(nth, start)| Item::Chunk {
+        id: chunk(needed(nth)),
         length: u64::from(CHUNK).min(DEFAULT_SEGMENT - start) as u32,
     });
     Node::Segment(items.collect())
+}
+
+/// The root of a disk that has these segments.
+async fn put_root(writer: &Writer, children: Vec<Option<ChunkId>>) -> Result<Root> {
+    let size = children.len() as u64 * DEFAULT_SEGMENT;
+    let root = Node::Root(RootNode {
+        chunking: Chunking::DISK,
+        segment_size: DEFAULT_SEGMENT,
+        size,
+        children,
+    });
+    let node = put(writer, &root).await?;
+    Ok(Root { node, size })
 }
 
 async fn put(writer: &Writer, node: &Node) -> Result<ChunkId> {
@@ -183,16 +238,18 @@ async fn put(writer: &Writer, node: &Node) -> Result<ChunkId> {
     Ok(id)
 }
 
-fn point(number: u64, disk: u64, root: Root) -> RecoveryPoint {
+/// A point of disks of these numbers.
+fn point(number: u64, disks: Vec<(u64, Root)>) -> RecoveryPoint {
     let summary = summary(number);
+    let disk = |(disk, root)| PointDisk {
+        disk: DiskId::Named(format!("disk-{disk}")),
+        root,
+        counts: summary.counts,
+        anchor: None,
+        hint_lies: 0,
+    };
     RecoveryPoint {
-        disks: vec![PointDisk {
-            disk: DiskId::Named(format!("disk-{disk}")),
-            root,
-            counts: summary.counts,
-            anchor: None,
-            hint_lies: 0,
-        }],
+        disks: disks.into_iter().map(disk).collect(),
         summary,
         graph: ResourceGraph::default(),
         ledger: ConsistencyLedger::default(),

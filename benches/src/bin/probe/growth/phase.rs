@@ -36,7 +36,7 @@ pub enum Phase {
     PresentCold,
     /// The same with the local files out of the page cache.
     AbsentCold,
-    /// See what a collection would do: mark what points reach, and add up how much of each pack that is.
+    /// Collect: mark what points reach, add up how much of each pack that is, retire what no point needs, and delete it.
     Collect,
     /// Commit a point that stores nothing.
     Commit,
@@ -56,8 +56,6 @@ pub struct Arguments {
     chunks: u64,
     #[arg(long)]
     points: u64,
-    #[arg(long)]
-    reached: u64,
 }
 
 impl Phase {
@@ -71,7 +69,7 @@ impl Phase {
             Self::Absent => "chunk that is not there",
             Self::PresentCold => "chunk that is there, cold",
             Self::AbsentCold => "chunk that is not there, cold",
-            Self::Collect => "collection, dry run",
+            Self::Collect => "collection",
             Self::Commit => "point that stores nothing",
         }
     }
@@ -84,16 +82,18 @@ pub async fn run(arguments: &Arguments) -> Result<()> {
         had,
         chunks,
         points,
-        reached,
     } = arguments;
     let place = Place::new(folder);
     let took = match phase {
         Phase::Make => {
             let begun = Begun::now()?;
-            if !place.target().exists() {
-                made::make(&place, *points, *reached).await?;
-            }
+            let reached = if place.target().exists() {
+                made::needed_before(*had)
+            } else {
+                made::make(&place, *points, *chunks).await?
+            };
             made::grow(&place, *had..*chunks).await?;
+            made::reach(&place, *points, reached..made::needed_before(*chunks)).await?;
             begun.took(1)?
         }
         Phase::OpenCold | Phase::OpenWarm => {
@@ -119,9 +119,7 @@ pub async fn run(arguments: &Arguments) -> Result<()> {
         Phase::Collect => {
             let repository = place.open().await?;
             let begun = Begun::now()?;
-            let mut options = CollectOptions::default();
-            options.dry_run = true;
-            let collected = repository.collect(&options).await?;
+            let collected = repository.collect(&CollectOptions::default()).await?;
             eprintln!("    {collected:?}");
             begun.took(1)?
         }
@@ -135,7 +133,12 @@ pub async fn run(arguments: &Arguments) -> Result<()> {
 fn look_up(repository: &Repository, times: usize, chunks: u64, there: bool) -> Result<Took> {
     let mut random = Seeded::new(1);
     let number = |random: &mut Seeded| match there {
-        true => random.below(chunks),
+        true => loop {
+            let number = random.below(chunks);
+            if !made::is_garbage(number) {
+                break number;
+            }
+        },
         false => chunks + random.below(u64::MAX / 2),
     };
     let ids: Vec<ChunkId> = (0..times)

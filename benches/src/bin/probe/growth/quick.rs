@@ -1,7 +1,7 @@
 //! A target in a directory that is filled without syncing.
 
 use std::fmt;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,6 +28,13 @@ pub struct Quick {
 impl Quick {
     pub fn new(inner: Arc<Directory>, root: PathBuf) -> Self {
         Self { inner, root }
+    }
+
+    /// Makes an object of so many bytes, which are zeroes and take no room.
+    pub fn pretend(&self, location: &Path, bytes: u64) -> std::io::Result<()> {
+        let path = self.root.join(location.as_ref());
+        path.parent().map_or(Ok(()), fs::create_dir_all)?;
+        File::create(path)?.set_len(bytes)
     }
 
     fn write(&self, location: &Path, payload: &PutPayload, create: bool) -> std::io::Result<()> {
