@@ -5,6 +5,7 @@
 //! a present chunk the reading of one page.
 
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +22,9 @@ use crate::repository::names::PackName;
 
 /// Entries of a page: as many as fit into 4 KiB.
 const PAGE: u64 = 93;
+
+/// Entries to either side of where an id should lie that are looked at first: of its 93 neighbours, a standard deviation of 4.8 lies before it at most.
+const NEAR: u64 = 12;
 
 /// Entries that a scan reads at once: 64 pages from a file, and little from memory, where there may be many runs at once.
 const SCAN_FILE: u64 = 64 * PAGE;
@@ -204,22 +208,68 @@ impl Run {
         // Entries of one id may begin at the end of the page before the first that begins with it.
         let mut page = self.fences.partition_point(|f| *f < head).saturating_sub(1);
         while self.fences.get(page).is_some_and(|f| *f <= head) {
-            let first = page as u64 * PAGE;
-            let entries = self.block(first, PAGE.min(self.entries - first), buffer)?;
-            let mut at = lower_bound(entries, id);
-            while let Some(bytes) = entries.get(at * ENTRY..(at + 1) * ENTRY) {
-                let entry = IndexEntry::decode(bytes)?;
-                if entry.id != *id {
-                    return Ok(());
-                }
-                if self.alive(entry.pack) {
-                    found.push((ordinal(first + at as u64), entry));
-                }
-                at += 1;
+            let whole = self.page(page);
+            let mut end = self.find_in(&self.likely(page, head), &whole, id, buffer, found)?;
+            if end == End::Unknown {
+                end = self.find_in(&whole, &whole, id, buffer, found)?;
+            }
+            if end == End::Here {
+                break;
             }
             page += 1;
         }
         Ok(())
+    }
+
+    /// The entries of a page.
+    fn page(&self, page: usize) -> Range<u64> {
+        let first = page as u64 * PAGE;
+        first..self.entries.min(first + PAGE)
+    }
+
+    /// The entries of a page among which an id that begins like this is most likely to lie. Ids are uniform, so one lies in its page about where its value lies between
+    /// the first and the next page's.
+    fn likely(&self, page: usize, head: u64) -> Range<u64> {
+        let whole = self.page(page);
+        let first = self.fences.get(page).copied().unwrap_or(0);
+        let next = self.fences.get(page + 1).copied().unwrap_or(u64::MAX);
+        let (into, all) = (head.saturating_sub(first), next.saturating_sub(first));
+        let share = u128::from(into) * u128::from(PAGE) / u128::from(all).max(1);
+        let middle = whole.start + u64::try_from(share).unwrap_or(PAGE).min(PAGE);
+        let start = middle.saturating_sub(NEAR).clamp(whole.start, whole.end);
+        start..(middle + NEAR).min(whole.end).max(start)
+    }
+
+    /// Appends the entries of `id` in this range of a page, if it is certain that the page has no others.
+    fn find_in(
+        &self,
+        range: &Range<u64>,
+        page: &Range<u64>,
+        id: &ChunkId,
+        buffer: &mut Vec<u8>,
+        found: &mut Vec<(u32, IndexEntry)>,
+    ) -> Result<End> {
+        let before = found.len();
+        let entries = self.block(range.start, range.end - range.start, buffer)?;
+        let mut at = lower_bound(entries, id);
+        if at == 0 && range.start > page.start {
+            return Ok(End::Unknown);
+        }
+        while let Some(bytes) = entries.get(at * ENTRY..(at + 1) * ENTRY) {
+            let entry = IndexEntry::decode(bytes)?;
+            if entry.id != *id {
+                return Ok(End::Here);
+            }
+            if self.alive(entry.pack) {
+                found.push((ordinal(range.start + at as u64), entry));
+            }
+            at += 1;
+        }
+        if range.end < page.end {
+            found.truncate(before);
+            return Ok(End::Unknown);
+        }
+        Ok(End::Later)
     }
 
     /// The bytes of `count` entries from number `first` on.
@@ -227,6 +277,17 @@ impl Run {
         let offset = entries_begin(&self.packs) + first * ENTRY as u64;
         self.storage.bytes(offset, count * ENTRY as u64, buffer)
     }
+}
+
+/// Where the entries of an id end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Here.
+    Here,
+    /// On this page or a later one.
+    Later,
+    /// Nobody knows: what was looked at was too little.
+    Unknown,
 }
 
 /// The number of the first entry in `entries` whose id is not below `id`.
