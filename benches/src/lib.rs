@@ -1,4 +1,5 @@
-//! What `bench` and `probe` share.
+//! What `bench`, `probe` and the benchmarks of stages share.
 
+pub mod content;
 pub mod machine;
 pub mod svg;

@@ -3,8 +3,9 @@
 use std::fmt::{Result, Write};
 
 /// Colours that people who see fewer colours tell apart as well (Okabe and Ito 2008).
-pub const COLOURS: [&str; 6] = [
-    "#d55e00", "#0072b2", "#009e73", "#56b4e9", "#999999", "#cccccc",
+pub const COLOURS: [&str; 9] = [
+    "#d55e00", "#e69f00", "#0072b2", "#56b4e9", "#009e73", "#666666", "#999999", "#bbbbbb",
+    "#dddddd",
 ];
 
 /// A document of this size, on which `draw` draws.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use zstd::bulk::{Compressor, Decompressor};
 
-use crate::Result;
+use super::Result;
 
 const KEY: [u8; 32] = [7; 32];
 
@@ -34,8 +34,18 @@ pub fn name(chunks: &[Bytes]) -> Result<()> {
     Ok(())
 }
 
+pub fn compress(chunks: &[Bytes]) -> Result<()> {
+    let mut compressor = Compressor::new(LEVEL)?;
+    let largest = chunks.iter().map(Bytes::len).max().unwrap_or(0);
+    let mut record = vec![0; zstd::zstd_safe::compress_bound(largest)];
+    for chunk in chunks {
+        black_box(compressor.compress_to_buffer(chunk, &mut record[..])?);
+    }
+    Ok(())
+}
+
 /// Names, compresses, encrypts and hashes; with `check` decrypts, decompresses and names what came out.
-pub fn seal(chunks: &[Bytes], check: bool) -> Result<()> {
+pub fn store(chunks: &[Bytes], check: bool) -> Result<()> {
     let key = key()?;
     let mut compressor = Compressor::new(LEVEL)?;
     let mut decompressor = Decompressor::new()?;
@@ -61,12 +71,12 @@ pub fn seal(chunks: &[Bytes], check: bool) -> Result<()> {
 }
 
 /// Records to be opened.
-pub struct Kept {
+pub struct Records {
     records: Vec<(Vec<u8>, ring::aead::Tag)>,
     largest: usize,
 }
 
-impl Kept {
+impl Records {
     pub fn new(chunks: &[Bytes]) -> Result<Self> {
         let key = key()?;
         let mut compressor = Compressor::new(LEVEL)?;
@@ -81,6 +91,18 @@ impl Kept {
             records: records.collect::<Result<_>>()?,
             largest: chunks.iter().map(Bytes::len).max().unwrap_or(0),
         })
+    }
+
+    pub fn decrypt(&self) -> Result<()> {
+        let key = key()?;
+        let mut record = Vec::new();
+        for (n, (sealed, tag)) in self.records.iter().enumerate() {
+            record.clear();
+            record.extend_from_slice(sealed);
+            open(&key, n, &mut record, *tag)?;
+        }
+        black_box(record);
+        Ok(())
     }
 
     pub fn open(&self) -> Result<()> {

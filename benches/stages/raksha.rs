@@ -15,7 +15,7 @@ use raksha_core::repository::{Compression, EngineOptions, Parameters, Repository
 use raksha_core::store::{Chunk, ChunkNamer, ChunkSource, ChunkStore, Role, Stored};
 use tokio::runtime::Runtime;
 
-use crate::Result;
+use super::Result;
 
 /// Chunks that are put or asked for at once: about what a window of the data path has.
 const AT_ONCE: usize = 32;

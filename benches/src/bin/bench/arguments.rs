@@ -20,7 +20,7 @@ pub struct Arguments {
         long,
         value_enum,
         value_delimiter = ',',
-        default_value = "restic,borg,rustic,qemu-img,cp",
+        default_value = "restic,rustic,borg,qemu-img,qemu-img-synced,cp,cp-synced",
         value_name = "NAMES"
     )]
     pub peers: Vec<Peer>,
@@ -48,5 +48,7 @@ pub enum Peer {
     Borg,
     Rustic,
     QemuImg,
+    QemuImgSynced,
     Cp,
+    CpSynced,
 }

@@ -4,7 +4,7 @@ use raksha_benches::svg::{COLOURS, document, rect, text};
 
 use crate::report::Report;
 
-const WIDTH: f64 = 760.0;
+const WIDTH: f64 = 840.0;
 /// Where bars begin; titles stand before it.
 const LEFT: f64 = 190.0;
 /// Left free at the end of the longest bar, for its number.

@@ -2,7 +2,6 @@
 //!
 //! ```text
 //! probe instructions         how many instructions a fixed small backup and restore take; fails if they are more than recorded
-//! probe stages [IMAGE]       each stage beside the library calls that it cannot do without
 //! probe hints                1 TiB, sparse, 1 GiB of it changed in blocks of 4 KiB all over it, and with nothing changed
 //! probe distance             a target with 0, 20 and 100 ms a request and a capped bandwidth
 //! probe chunking IMAGE...     what becomes of disks that are cut in one way or another
@@ -12,11 +11,9 @@
 //! probe plot FIGURES         growth curves of what the last two found
 //! ```
 
-mod content;
 mod growth;
 mod instructions;
 mod scale;
-mod stages;
 
 use std::error::Error;
 use std::future::Future;
@@ -34,8 +31,6 @@ type Result<T, E = Box<dyn Error>> = std::result::Result<T, E>;
 enum Arguments {
     /// Count the instructions of a small backup and restore, and compare them with what was recorded
     Instructions(instructions::Arguments),
-    /// Measure each stage beside the library calls that it is made of
-    Stages(stages::Arguments),
     /// An incremental backup of a large disk that goes by a change hint
     Hints(hints::Arguments),
     /// Backup and restore over a distance
@@ -61,7 +56,6 @@ enum Arguments {
 fn main() -> ExitCode {
     let done = match Arguments::parse() {
         Arguments::Instructions(arguments) => instructions::run(&arguments),
-        Arguments::Stages(arguments) => stages::run(&arguments),
         Arguments::Hints(arguments) => on_all_processors(hints::run(&arguments)),
         Arguments::Distance(arguments) => on_all_processors(distance::run(&arguments)),
         Arguments::Chunking(arguments) => on_all_processors(chunking::run(&arguments)),

@@ -1,4 +1,4 @@
-//! cp: the least that reading and writing an image takes.
+//! cp: the least that reading and writing an image takes. By itself it leaves the writing to the kernel; followed by `sync` the copy is there when it ends, as the backups of the others are.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,26 +10,37 @@ use crate::measure::{self, Usage};
 
 pub struct Cp {
     home: PathBuf,
+    synced: bool,
 }
 
 impl Cp {
-    pub fn new(scratch: &Path) -> Self {
+    pub fn new(scratch: &Path, synced: bool) -> Self {
+        let name = if synced { "cp-synced" } else { "cp" };
         Self {
-            home: scratch.join("cp"),
+            home: scratch.join(name),
+            synced,
         }
     }
 
-    fn copy(from: &Path, to: &Path) -> Result<Usage> {
-        let mut command = Command::new("cp");
+    fn copy(&self, from: &Path, to: &Path) -> Result<Usage> {
         // Sharing blocks, as some file systems can, would not be a copy.
-        command.args(["--reflink=never", "--sparse=always"]);
+        let copy = r#"cp --reflink=never --sparse=always "$1" "$2""#;
+        let copy = match self.synced {
+            true => format!(r#"{copy} && sync "$2""#),
+            false => format!("exec {copy}"),
+        };
+        let mut command = Command::new("sh");
+        command.args(["-c", &copy, "sh"]);
         Ok(measure::run(command.arg(from).arg(to))?.0)
     }
 }
 
 impl Tool for Cp {
     fn name(&self) -> &'static str {
-        "cp"
+        match self.synced {
+            true => "cp, synced",
+            false => "cp",
+        }
     }
 
     fn version(&self) -> Result<String> {
@@ -49,11 +60,11 @@ impl Tool for Cp {
     }
 
     fn backup(&mut self, image: &Image<'_>) -> Result<Usage> {
-        Self::copy(image.file, &self.home.join(image.label))
+        self.copy(image.file, &self.home.join(image.label))
     }
 
     fn restore(&self, label: &str, _file: &Path, into: &Path) -> Result<(Usage, PathBuf)> {
         let image = into.join("image.raw");
-        Ok((Self::copy(&self.home.join(label), &image)?, image))
+        Ok((self.copy(&self.home.join(label), &image)?, image))
     }
 }

@@ -66,8 +66,10 @@ pub fn all(arguments: &Arguments, scratch: &Path) -> Result<Vec<Box<dyn Tool>>> 
             Peer::Restic => Box::new(restic::Restic::new(scratch)),
             Peer::Borg => Box::new(borg::Borg::new(scratch)),
             Peer::Rustic => Box::new(rustic::Rustic::new(scratch)),
-            Peer::QemuImg => Box::new(qemu_img::QemuImg::new(scratch)),
-            Peer::Cp => Box::new(cp::Cp::new(scratch)),
+            Peer::QemuImg => Box::new(qemu_img::QemuImg::new(scratch, false)),
+            Peer::QemuImgSynced => Box::new(qemu_img::QemuImg::new(scratch, true)),
+            Peer::Cp => Box::new(cp::Cp::new(scratch, false)),
+            Peer::CpSynced => Box::new(cp::Cp::new(scratch, true)),
         });
     }
     Ok(tools)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use clap::ValueEnum;
 use object_store::memory::InMemory;
+use raksha_benches::content::{BLOCK, content};
 use raksha_core::disk_file::{FileReader, FileWriter};
 use raksha_core::env::{Compute, Env};
 use raksha_core::id::PointId;
@@ -13,7 +14,6 @@ use raksha_core::protect::disk::{self, DiskOptions};
 use raksha_core::repository::{Compression, EngineOptions, Parameters, Repository, Secret, Target};
 
 use crate::Result;
-use crate::content::{BLOCK, content};
 
 /// The bytes of the disk.
 pub const SIZE: usize = 24 << 20;
