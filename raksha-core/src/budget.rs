@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The default budget of an engine: 256 MiB.
+/// The default budget of an engine on a machine of few processors: 256 MiB.
 pub const DEFAULT_BUDGET: u64 = 256 << 20;
 
 /// Permits are counted in pages of this many bytes.

@@ -53,7 +53,7 @@ pub struct IngestOptions {
 }
 
 impl Default for IngestOptions {
-    /// For disks, in the default segment size, with a worker for each processor.
+    /// For disks, in the default segment size, with two workers for each processor: while one of them waits for a read, for a pack, or for a thread, the other one computes.
     fn default() -> Self {
         Self {
             chunking: Chunking::DISK,
@@ -61,7 +61,7 @@ impl Default for IngestOptions {
             base: None,
             hint: None,
             sampling: Sampling::default(),
-            workers: processors(),
+            workers: 2 * processors(),
             budget: Budget::default(),
             env: Env::default(),
             meter: Arc::default(),

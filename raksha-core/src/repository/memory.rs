@@ -2,24 +2,41 @@
 //!
 //! The stages wait for each other: reading for packing, packing for uploading. Each has a share of its own, so that none can starve the one that it waits for.
 
-use crate::budget::Budget;
+use crate::budget::{Budget, DEFAULT_BUDGET};
 
-/// The shares of a declared number of bytes: a quarter each for what is read from or written to disks, for packs of a writer that are filled and uploaded, for
-/// what was fetched and is not opened yet, and for finding chunks.
+/// Processors that the default budget is enough for.
+const PROCESSORS: u64 = 4;
+
+/// What each processor beyond those adds to it: each fills a pack of its own.
+const MORE: u64 = DEFAULT_BUDGET / PROCESSORS;
+
+/// The most memory that is used unless somebody asks for more.
+const MOST: u64 = 1 << 30;
+
+/// The memory of an engine that nobody has said anything else to, in bytes.
+pub(super) fn default_memory(processors: usize) -> u64 {
+    let more = (processors as u64).saturating_sub(PROCESSORS);
+    more.saturating_mul(MORE)
+        .saturating_add(DEFAULT_BUDGET)
+        .min(MOST)
+}
+
+/// The shares of a declared number of bytes: an eighth for what is read from or written to disks, three for packs of a writer that are filled and uploaded, two for
+/// what was fetched and is not opened yet, and two for finding chunks.
 #[derive(Debug)]
 pub(crate) struct Shares {
-    quarter: u64,
+    eighth: u64,
     disks: Budget,
     fetching: Budget,
 }
 
 impl Shares {
     pub(crate) fn of(memory: u64) -> Self {
-        let quarter = memory / 4;
+        let eighth = memory / 8;
         Self {
-            quarter,
-            disks: Budget::new(quarter),
-            fetching: Budget::new(quarter),
+            eighth,
+            disks: Budget::new(eighth),
+            fetching: Budget::new(2 * eighth),
         }
     }
 
@@ -35,11 +52,23 @@ impl Shares {
 
     /// For the packs of one writer. Writers do not share it: each of two could hold half-filled packs that the other one waits for.
     pub(crate) fn packing(&self) -> Budget {
-        Budget::new(self.quarter)
+        Budget::new(3 * self.eighth)
     }
 
     /// For finding chunks, in bytes.
     pub(crate) fn lookup(&self) -> u64 {
-        self.quarter
+        2 * self.eighth
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_processors_have_more_memory_but_not_without_limit() {
+        let mebibytes = |processors| default_memory(processors) >> 20;
+        let found = [0, 1, 2, 4, 5, 8, 16, 17, usize::MAX].map(mebibytes);
+        assert_eq!(found, [256, 256, 256, 256, 320, 512, 1024, 1024, 1024]);
     }
 }

@@ -17,7 +17,7 @@ use super::keys::{MasterKey, PassphraseCost, Purpose, Secret};
 use super::keyslots;
 use super::log::{Log, hex};
 use super::lookup::Lookup;
-use super::memory::Shares;
+use super::memory::{Shares, default_memory};
 use super::names::PARAMETERS;
 use super::parameters::{Described, FORMAT, HASH, Parameters};
 use super::record::Records;
@@ -26,8 +26,7 @@ use super::shared::{Loaded, Shared};
 use super::sign::Signer;
 use super::target::Target;
 use super::verify::get;
-use crate::budget::DEFAULT_BUDGET;
-use crate::env::Env;
+use crate::env::{Env, processors};
 use crate::error::{Error, Kind, Result};
 use crate::id::{ObjectHash, RepositoryId};
 use crate::store::Appended;
@@ -41,7 +40,7 @@ const FIRST_SLOT: &str = "first";
 pub struct EngineOptions {
     /// The outside world.
     pub env: Env,
-    /// The memory that work under way may use, in bytes.
+    /// The memory that work under way may use, in bytes: by default 256 MiB, and 64 MiB more for each processor beyond four, up to 1 GiB.
     pub memory: u64,
     /// Where index objects are kept for the next time; none for a private directory that goes when the repository is closed.
     pub cache: Option<PathBuf>,
@@ -55,7 +54,7 @@ impl Default for EngineOptions {
     fn default() -> Self {
         Self {
             env: Env::system(),
-            memory: DEFAULT_BUDGET,
+            memory: default_memory(processors()),
             cache: None,
             check_new_chunks: true,
             passphrase_cost: PassphraseCost::default(),

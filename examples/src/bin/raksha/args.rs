@@ -58,9 +58,9 @@ pub struct Common {
     pub key: KeyOptions,
     #[command(flatten)]
     pub service: ServiceOptions,
-    /// The memory that work under way may use, in bytes; K, M and G are understood
-    #[arg(long, global = true, env = "RAKSHA_MEMORY", default_value = "256M", value_parser = bytes)]
-    pub memory: u64,
+    /// The memory that work under way may use, in bytes; K, M and G are understood [default: 256M, and 64M more for each processor beyond four, up to 1G]
+    #[arg(long, global = true, env = "RAKSHA_MEMORY", value_parser = bytes)]
+    pub memory: Option<u64>,
     /// Print the result as JSON
     #[arg(long, global = true)]
     pub json: bool,

@@ -99,7 +99,7 @@ impl Context {
 
     fn engine(&self, address: &str) -> EngineOptions {
         let mut options = EngineOptions::default();
-        options.memory = self.common.memory;
+        options.memory = self.common.memory.unwrap_or(options.memory);
         let caches = user_directory("XDG_CACHE_HOME", ".cache");
         options.cache = caches.map(|dir| dir.join("raksha").join(plain(address)));
         options

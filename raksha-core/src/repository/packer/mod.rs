@@ -63,7 +63,8 @@ impl Options {
         Self {
             session,
             pack_size: DEFAULT_PACK_SIZE,
-            open_packs: processors().min(8),
+            // One more than there are processors: one may just have to wait for a buffer.
+            open_packs: processors() + 1,
             uploads: 8,
             publish_bytes: 64 << 20,
             check: true,
