@@ -142,6 +142,11 @@ fn once(step: &Step, file: &Path, tool: &mut dyn Tool, scratch: &Path) -> Result
     // What other tools left to be written is not to be written now, and what this one reads is to lie in memory for all alike.
     measure::run(Command::new("sync").arg("-f").arg(scratch))?;
     if step.what != What::Restore {
+        if !tool.remembers() {
+            // What a plain copy kept before is of no use to it, and takes room.
+            fs::remove_dir_all(tool.home())?;
+            tool.init()?;
+        }
         files::warm(file)?;
         let image = Image {
             file,
