@@ -53,7 +53,8 @@ pub struct IngestOptions {
 }
 
 impl Default for IngestOptions {
-    /// For disks, in the default segment size, with two workers for each processor: while one of them waits for a read, for a pack, or for a thread, the other one computes.
+    /// For disks, in the default segment size, with one worker more than there are processors: while one waits for a read, for a pack, or for a thread, the others compute.
+    /// Yet more would gain little, and scatter what lies together on the disk over more packs, so that reading it again takes more requests.
     fn default() -> Self {
         Self {
             chunking: Chunking::DISK,
@@ -61,7 +62,7 @@ impl Default for IngestOptions {
             base: None,
             hint: None,
             sampling: Sampling::default(),
-            workers: 2 * processors(),
+            workers: processors() + 1,
             budget: Budget::default(),
             env: Env::default(),
             meter: Arc::default(),
