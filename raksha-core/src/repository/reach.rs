@@ -14,6 +14,9 @@ use crate::store::{ChunkSource, Role};
 /// Nodes fetched together.
 const BATCH: usize = 128;
 
+/// Data chunks that are visited together, or a few more: a great many would take memory.
+const TOGETHER: usize = 16 << 10;
+
 /// Is told what is reached.
 #[async_trait]
 pub(crate) trait Visit: Send {
@@ -43,6 +46,9 @@ pub(crate) async fn walk(
             let (below, chunks) = Node::decode(&bytes)?.references();
             nodes.extend(below);
             data.extend(chunks);
+            if data.len() >= TOGETHER {
+                visitor.visit(std::mem::take(&mut data), Role::Data).await?;
+            }
         }
         visitor.visit(data, Role::Data).await?;
         stack.extend(visitor.visit(nodes, Role::Tree).await?);

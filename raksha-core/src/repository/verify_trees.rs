@@ -1,6 +1,6 @@
 //! What points reach: the packs that hold it, and where damage hurts them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use object_store::path::Path;
@@ -18,6 +18,9 @@ use crate::point::RecoveryPoint;
 
 /// Nodes fetched together.
 const BATCH: usize = 128;
+
+/// Nodes of which all data is looked for together: it takes memory, and may be a thousand and more chunks each.
+const TOGETHER: usize = 16;
 
 /// Chunks of which a copy cannot be had, with the objects that should hold one.
 pub(super) type Bad = HashMap<ChunkId, BTreeSet<Path>>;
@@ -49,14 +52,17 @@ pub(super) async fn packs_of(
     let mut seen: HashSet<ChunkId> = stack.iter().copied().collect();
     while !stack.is_empty() {
         let batch = stack.split_off(stack.len().saturating_sub(BATCH));
-        let mut reached = Vec::new();
-        for node in read_nodes(shared, &batch).await?.into_iter().flatten() {
-            let (below, data) = node.references();
-            reached.extend(data);
-            stack.extend(below.into_iter().filter(|id| seen.insert(*id)));
-        }
         let view = shared.lookup.view();
-        packs.extend(packs_that_hold(&shared.env, &view, reached).await?);
+        let nodes = read_nodes(shared, &batch).await?;
+        for nodes in nodes.chunks(TOGETHER) {
+            let mut reached = Vec::new();
+            for node in nodes.iter().flatten() {
+                let (below, data) = node.references();
+                reached.extend(data);
+                stack.extend(below.into_iter().filter(|id| seen.insert(*id)));
+            }
+            packs.extend(packs_that_hold(&shared.env, &view, reached).await?);
+        }
     }
     let view = shared.lookup.view();
     packs.extend(packs_that_hold(&shared.env, &view, seen.into_iter().collect()).await?);
@@ -175,33 +181,38 @@ async fn check_tree(
         });
         let ids: Vec<ChunkId> = batch.iter().map(|(id, ..)| *id).collect();
         let nodes = read_nodes(shared, &ids).await?;
-        let data = nodes.iter().flatten().flat_map(|node| node.references().1);
-        let gone = lost(shared, bad, data.collect()).await?;
-        for ((id, offset, covers), node) in batch.into_iter().zip(nodes) {
-            match node {
-                None => first(&mut hurt, &[format!("chunk {id}")], offset),
-                Some(Node::Root(node)) => {
-                    segment_size = node.segment_size;
-                    let covers =
-                        segment_size.saturating_mul((FANOUT as u64).saturating_pow(node.height()));
-                    push_children(&mut stack, node.children, 0, covers);
-                }
-                Some(Node::Branch(children)) => {
-                    push_children(&mut stack, children, offset, covers / FANOUT as u64)
-                }
-                Some(Node::Segment(items)) => {
-                    let (mut at, mut is_whole) = (offset, true);
-                    for item in items {
-                        if let Item::Chunk { id, .. } = item
-                            && let Some(objects) = gone.get(&id)
-                        {
-                            is_whole = false;
-                            first(&mut hurt, objects, at);
-                        }
-                        at += u64::from(item.length());
+        let mut read: VecDeque<_> = batch.into_iter().zip(nodes).collect();
+        while !read.is_empty() {
+            let some: Vec<_> = read.drain(..TOGETHER.min(read.len())).collect();
+            let nodes = some.iter().filter_map(|(_, node)| node.as_ref());
+            let data = nodes.flat_map(|node| node.references().1).collect();
+            let gone = lost(shared, bad, data).await?;
+            for ((id, offset, covers), node) in some {
+                match node {
+                    None => first(&mut hurt, &[format!("chunk {id}")], offset),
+                    Some(Node::Root(node)) => {
+                        segment_size = node.segment_size;
+                        let covers = segment_size
+                            .saturating_mul((FANOUT as u64).saturating_pow(node.height()));
+                        push_children(&mut stack, node.children, 0, covers);
                     }
-                    if is_whole {
-                        whole.insert(id);
+                    Some(Node::Branch(children)) => {
+                        push_children(&mut stack, children, offset, covers / FANOUT as u64)
+                    }
+                    Some(Node::Segment(items)) => {
+                        let (mut at, mut is_whole) = (offset, true);
+                        for item in items {
+                            if let Item::Chunk { id, .. } = item
+                                && let Some(objects) = gone.get(&id)
+                            {
+                                is_whole = false;
+                                first(&mut hurt, objects, at);
+                            }
+                            at += u64::from(item.length());
+                        }
+                        if is_whole {
+                            whole.insert(id);
+                        }
                     }
                 }
             }
