@@ -45,7 +45,7 @@ use crate::store::{Chunk, Role, Stored};
 pub(crate) struct Options {
     /// Whose packs these are.
     pub(crate) session: SessionId,
-    /// The size of a pack, in bytes; less where the budget has no room for four of them.
+    /// The size of a pack, in bytes; less where the budget has no room for six of them.
     pub(crate) pack_size: u64,
     /// Packs of data that are open at once: as many threads compress.
     pub(crate) open_packs: usize,
@@ -130,11 +130,11 @@ impl Packer {
         budget: Budget,
         options: Options,
     ) -> Self {
-        let quarter = budget.total() / 4 / PAGE * PAGE;
+        let sixth = budget.total() / 6 / PAGE * PAGE;
         let pack_size = options
             .pack_size
             .next_multiple_of(PAGE)
-            .min(quarter.max(PAGE));
+            .min(sixth.max(PAGE));
         // One for the tree, one on its way, the others open for data.
         let buffers = usize::try_from(budget.total() / pack_size).unwrap_or(usize::MAX);
         let open = options
