@@ -1,4 +1,4 @@
-//! Looking for a great many chunks: off the threads that drive input and output, and on all processors.
+//! Looking for a great many chunks, off the threads that drive input and output.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::id::ChunkId;
 /// Chunks that one processor looks for at a time: enough to be worth the way there, and few enough for its cache.
 const AT_ONCE: usize = 8192;
 
-/// A place of each of these chunks, which are given back with it, in the same order.
+/// A place of each of these chunks, which are given back with it, in the same order. Looks on all processors.
 ///
 /// # Errors
 /// If the local cache cannot be read.
