@@ -62,3 +62,42 @@ pub(super) async fn packs_that_hold(
     })
     .await?
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::index::{IndexObject, IndexPack};
+    use super::super::lookup::Lookup;
+    use super::super::pack::PackEntry;
+    use super::*;
+    use crate::id::{ObjectHash, SessionId};
+    use crate::store::Role;
+
+    #[tokio::test]
+    async fn each_of_a_great_many_chunks_has_its_answer() {
+        let id = |n: u32| ChunkId::from_bytes(*blake3::hash(&n.to_le_bytes()).as_bytes());
+        let ids: Vec<ChunkId> = (0..40_000).map(id).collect();
+        let entries: Vec<PackEntry> = (ids.iter().step_by(2).zip((8..).step_by(100)))
+            .map(|(id, offset)| PackEntry {
+                id: *id,
+                offset,
+                length: 100,
+            })
+            .collect();
+        let pack = IndexPack {
+            name: PackName::new(SessionId(1), ObjectHash::from_bytes([1; 32])),
+            role: Role::Data,
+            length: 4 << 20,
+        };
+        let index = IndexObject::build([(pack, &entries[..])].into_iter()).unwrap();
+        let lookup = Lookup::new(64 << 20, None).unwrap();
+        lookup.add(vec![index]).unwrap();
+        let found = locate_many(&Env::system(), &lookup.view(), ids.clone()).await;
+        let found = found.unwrap();
+        assert_eq!(found.len(), ids.len());
+        for (n, ((id, at), asked)) in (0u32..).zip(found.iter().zip(&ids)) {
+            assert_eq!(id, asked);
+            let offset = at.map(|at| at.place.offset);
+            assert_eq!(offset, (n % 2 == 0).then_some(8 + n / 2 * 100));
+        }
+    }
+}
